@@ -1,0 +1,1 @@
+"""The pure part: what micwire means, without a disk, a clock, dice or a socket."""

@@ -1,0 +1,194 @@
+"""What the recorder needs from the parts that touch the world.
+
+Signatures only. A journal is fit if it passes `micwire.testing.JournalContract`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from micwire.core.audio import Format
+from micwire.core.errors import MicwireError
+from micwire.core.recording import Closed, RecordingState
+from micwire.core.records import Record
+
+
+class Files(Protocol):
+    """The file system calls of the audio path, one method each, so that tests can break them.
+
+    Longer than other protocols because it mirrors `os`: each method is one call, raises
+    `OSError` as the call does, and blocks. Never call one on the event loop.
+    """
+
+    def open(self, path: str, *, create: bool = False) -> int:
+        """Open for reading and writing; return a descriptor."""
+        ...
+
+    def close(self, descriptor: int) -> None:
+        """Close; says nothing about what is on disk."""
+        ...
+
+    def read(self, descriptor: int, count: int, offset: int) -> bytes:
+        """Return up to `count` bytes from `offset`; fewer only at the end of the file."""
+        ...
+
+    def write(self, descriptor: int, buffers: Sequence[bytes | memoryview], offset: int) -> int:
+        """Write buffers one behind the other; return how many bytes were taken."""
+        ...
+
+    def sync(self, descriptor: int) -> None:
+        """Return once the file's bytes and length are on stable storage."""
+        ...
+
+    def sync_directory(self, path: str) -> None:
+        """Return once the names in a directory are on stable storage."""
+        ...
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        """Make the file exactly `length` bytes long."""
+        ...
+
+    def size(self, descriptor: int) -> int:
+        """Return the file's length in bytes."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Give a file another name, replacing what had it."""
+        ...
+
+    def unlink(self, path: str) -> None:
+        """Remove a name; one that does not exist is no error."""
+        ...
+
+    def make_directory(self, path: str) -> bool:
+        """Create a directory; True if it was not there before."""
+        ...
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory, in no order."""
+        ...
+
+    def free_bytes(self, path: str) -> int:
+        """Return the room left for this user on the file system of `path`."""
+        ...
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What a journal found when it was opened.
+
+    `states` are the recordings it still speaks of; `records()` yields, in order, the
+    FRAMES and GAP records it still holds of them. What it no longer holds is in the WAVs.
+    """
+
+    states: dict[bytes, RecordingState] = field(default_factory=dict)
+    records: Callable[[], Iterator[Record]] = lambda: iter(())
+
+
+class JournalEvents(Protocol):
+    """What a journal tells its owner. Every call comes from the journal's own thread."""
+
+    def committed(self, records: Sequence[Record]) -> None:
+        """These records are durable, in this order. May block to slow the journal down."""
+        ...
+
+    def full(self, *, is_full: bool) -> None:
+        """There is no room for more; later: there is again. Nothing durable is touched."""
+        ...
+
+    def failed(self, error: MicwireError) -> None:
+        """A write or sync failed. Nothing more is committed by this process, ever."""
+        ...
+
+
+class Journal(Protocol):
+    """A durable log of records, shared by all recordings.
+
+    Records become durable in the order of `append`, all of them or a first part of them.
+    """
+
+    def recover(self) -> Recovery:
+        """Read what earlier processes left and make the log ready. Blocks; called once."""
+        ...
+
+    def start(self, events: JournalEvents) -> None:
+        """Begin to commit. Called once, after what `recover` found is in the library."""
+        ...
+
+    def append(self, record: Record) -> None:
+        """Take a record; it is durable once `events.committed` names it. Never blocks."""
+        ...
+
+    def release(self, recording: bytes, end: int | None) -> None:
+        """Forget the frames before `end` (None: all): they are durable elsewhere."""
+        ...
+
+    def close(self) -> None:
+        """Commit what was appended, then end. Blocks."""
+        ...
+
+
+class LibraryEvents(Protocol):
+    """What a library tells its owner. Every call comes from the library's own thread."""
+
+    def filed(self, recording: bytes, end: int | None) -> None:
+        """The frames before `end` (None: the whole recording) are durable in the library."""
+        ...
+
+    def closed(self, recording: bytes, closed: Closed) -> None:
+        """A recording that was to end or to vanish has done so, durably."""
+        ...
+
+    def room(self, free_bytes: int) -> None:
+        """So much room is left; told about once a second."""
+        ...
+
+    def full(self, *, is_full: bool) -> None:
+        """There is no room to file more; later: there is again. Nothing durable is touched."""
+        ...
+
+    def failed(self, error: MicwireError) -> None:
+        """A write or sync failed. Nothing more is filed by this process, ever."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A WAV as it can be read now: `frames` frames from `data_offset` of `path` on."""
+
+    path: str
+    format: Format
+    data_offset: int
+    frames: int
+
+
+class Library(Protocol):
+    """Where recordings end up. It reads the log behind the acknowledgements."""
+
+    def recover(self, recovery: Recovery) -> list[bytes]:
+        """File what the log still holds; return the recordings that are closed already."""
+        ...
+
+    def start(self, events: LibraryEvents) -> None:
+        """Begin to file. Called once, after `recover`."""
+        ...
+
+    def file(self, records: Sequence[Record]) -> None:
+        """Take durable records, in the order of the log. Blocks while too many wait."""
+        ...
+
+    def closed(self, recording: str) -> Closed | None:
+        """Return what is known of a recording that is over. Blocks."""
+        ...
+
+    def reopen(self, closed: Closed) -> Closed:
+        """Grant a further epoch on a recording that is over, durably. Blocks."""
+        ...
+
+    def readable(self, recording: str) -> Readable | None:
+        """Return what can be read of an unfinished recording. Never blocks."""
+        ...
+
+    def close(self) -> None:
+        """File and sync what was taken, then end. Blocks."""
+        ...

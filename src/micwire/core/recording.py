@@ -1,0 +1,263 @@
+"""What is known of one recording, as the fold of its records.
+
+The journal, the WAV writer and the recorder each hold such a state and move it with the
+same `apply`: a state is never anything but the log up to some point.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from micwire.core.audio import Format
+from micwire.core.errors import MicwireError
+from micwire.core.records import Kind, Record, recording_bytes
+from micwire.core.wire import format_fields
+
+
+class LogContradictionError(MicwireError):
+    """A record does not fit onto the log before it: frames are missing between them."""
+
+    code = "log-contradiction"
+
+
+@dataclass(frozen=True, slots=True)
+class GapEntry:
+    """Frames that were lost before they reached us; the WAV holds zeros there."""
+
+    first_frame: int
+    frames: int
+    cause: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEntry:
+    """A cue point."""
+
+    frame: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a recording ended: `finished` by its client, or `interrupted` by us."""
+
+    status: str
+    digest: str | None = None
+    """The digest that the client sent with `finish`."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is fixed when a recording is created and never altered by a later `open`."""
+
+    recording: str
+    key_hash: str
+    """SHA-256 of the client's key in hex; empty where the connection is the recording."""
+    format: Format
+    path: str
+    """The WAV's path below the data directory, without suffix."""
+    created_at: str
+    """The server's UTC clock at the first `open`, RFC 3339."""
+    plain: bool = False
+    """It came over the plain socket: nobody can continue it."""
+    title: str | None = None
+    started_at: str | None = None
+    take: str | None = None
+    part: int | None = None
+    take_time_s: float | None = None
+    device: object = None
+    settings: dict[str, object] | None = None
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(slots=True)
+class RecordingState:
+    """One recording at one point of the log."""
+
+    about: About
+    epoch: int = 0
+    frames: int = 0
+    """The next frame expected: all before it are in the log."""
+    gaps: list[GapEntry] = field(default_factory=list)
+    marks: list[MarkEntry] = field(default_factory=list)
+    clipped: int = 0
+    nonfinite: int = 0
+    ending: Ending | None = None
+    is_deleted: bool = False
+    idle_s: float = 0.0
+    """For how long no client has been connected, as far as servers were up to count."""
+
+    @property
+    def gap_frames(self) -> int:
+        """Return how many frames are declared lost."""
+        return sum(gap.frames for gap in self.gaps)
+
+    def apply(self, record: Record) -> bool:
+        """Move on by one record of this recording; False for one it already holds.
+
+        Raises:
+            LogContradictionError: Frames are missing before this record.
+        """
+        match record.kind:
+            case Kind.FRAMES | Kind.GAP:
+                return self._advance(record)
+            case Kind.MARK:
+                mark = MarkEntry(record.first_frame, bytes(record.payload).decode())
+                if mark in self.marks:
+                    return False
+                self.marks.append(mark)
+            case Kind.FINISH:
+                self.ending = Ending(**json.loads(bytes(record.payload)))
+            case Kind.DELETE:
+                self.is_deleted = True
+            case Kind.STATE | Kind.HEAD | Kind.CLOSED:
+                raise ValueError(f"{record.kind.name} is not applied to a state")
+        return True
+
+    def _advance(self, record: Record) -> bool:
+        if record.end <= self.frames:
+            return False
+        if record.first_frame != self.frames:
+            raise LogContradictionError(
+                f"recording {self.about.recording} holds {self.frames} frames"
+                f" and its next record begins at frame {record.first_frame}"
+            )
+        self.frames = record.end
+        self.clipped += record.clipped
+        self.nonfinite += record.nonfinite
+        if record.kind is Kind.GAP:
+            facts = json.loads(bytes(record.payload))
+            self.gaps.append(
+                GapEntry(record.first_frame, record.frames, facts["cause"], facts["exact"])
+            )
+        return True
+
+    def record(self) -> Record:
+        """Return this state as the record that replaces all before it."""
+        facts = asdict(self)
+        facts["about"]["format"] = format_fields(self.about.format)
+        payload = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+        return Record(
+            Kind.STATE,
+            recording_bytes(self.about.recording),
+            self.frames,
+            epoch=self.epoch,
+            payload=payload,
+        )
+
+    @staticmethod
+    def from_record(record: Record) -> "RecordingState":
+        """Read a STATE record."""
+        facts = json.loads(bytes(record.payload))
+        about = facts.pop("about")
+        wire_format = about.pop("format")
+        ending = facts.pop("ending")
+        return RecordingState(
+            about=About(format=Format.parse(**wire_format), **about),
+            gaps=[GapEntry(**gap) for gap in facts.pop("gaps")],
+            marks=[MarkEntry(**mark) for mark in facts.pop("marks")],
+            ending=None if ending is None else Ending(**ending),
+            **facts,
+        )
+
+    def copy(self) -> "RecordingState":
+        """Return a state that moves on by itself."""
+        return RecordingState.from_record(self.record())
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A recording that is over: what a late `open` of it is told. Kept for ever."""
+
+    recording: str
+    status: str
+    """`finished`, `interrupted` or `deleted`."""
+    key_hash: str
+    format: Format
+    path: str
+    epoch: int
+    frames: int
+    digest: str
+    client_digest: str | None = None
+
+    def to_json(self) -> str:
+        """Return the register's entry."""
+        return json.dumps(asdict(self) | {"format": format_fields(self.format)})
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Closed":
+        """Read the register's entry."""
+        facts = json.loads(text)
+        return Closed(format=Format.parse(**facts.pop("format")), **facts)
+
+
+class Ledger:
+    """The recordings that the log still speaks of, moved on record by record."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, RecordingState] = {}
+
+    def apply(self, record: Record) -> bool:
+        """Move on by one record; False if it changes nothing.
+
+        Raises:
+            LogContradictionError: The record speaks of a recording that the log does not
+                know, or frames are missing before it.
+        """
+        if record.kind is Kind.STATE:
+            self.states[record.recording] = RecordingState.from_record(record)
+            return True
+        if record.kind is Kind.CLOSED:
+            return self.states.pop(record.recording, None) is not None
+        state = self.states.get(record.recording)
+        if state is None:
+            return self._unknown(record)
+        return state.apply(record)
+
+    @staticmethod
+    def _unknown(record: Record) -> bool:
+        # Behind CLOSED nothing is appended for a recording, so this can only be damage.
+        raise LogContradictionError(f"a {record.kind.name} record belongs to no recording")
+
+
+def gap_record(recording: bytes, epoch: int, gap: GapEntry) -> Record:
+    """Return the record of frames that are lost."""
+    payload = json.dumps({"cause": gap.cause, "exact": gap.exact}).encode()
+    return Record(Kind.GAP, recording, gap.first_frame, gap.frames, epoch, payload)
+
+
+def mark_record(recording: bytes, epoch: int, mark: MarkEntry) -> Record:
+    """Return the record of a cue point."""
+    return Record(Kind.MARK, recording, mark.frame, epoch=epoch, payload=mark.label.encode())
+
+
+def finish_record(recording: bytes, epoch: int, frames: int, ending: Ending) -> Record:
+    """Return the record that ends a recording at `frames`."""
+    payload = json.dumps(asdict(ending)).encode()
+    return Record(Kind.FINISH, recording, frames, epoch=epoch, payload=payload)
+
+
+def sidecar_fields(state: RecordingState, status: str, digest: str | None) -> dict[str, object]:
+    """Return the sidecar: what is known of a recording, for people and programs."""
+    about = state.about
+    settings = about.settings
+    return {
+        "recording": about.recording,
+        "status": status,
+        "format": format_fields(about.format),
+        "frames": state.frames,
+        "gaps": [asdict(gap) for gap in state.gaps],
+        "marks": [asdict(mark) for mark in sorted(state.marks, key=lambda mark: mark.frame)],
+        "clipped": state.clipped,
+        "nonfinite": state.nonfinite,
+        "digest": digest,
+        "verifiable": None if settings is None else settings.get("verifiable"),
+        "settings": settings,
+        "device": about.device,
+        "take": about.take,
+        "part": about.part,
+        "take_time_s": about.take_time_s,
+        "started_at": about.started_at or about.created_at,
+        "title": about.title,
+        "metadata": about.metadata or {},
+    }

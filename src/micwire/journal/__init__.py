@@ -1,0 +1,1 @@
+"""Durable logs. Each is fit if it passes `micwire.testing.JournalContract`."""

@@ -1,0 +1,66 @@
+"""The register of recordings that are over: one small file each, found by id.
+
+It answers a late `open` after any number of restarts: finished, interrupted, deleted.
+"""
+
+from micwire.core.interfaces import Files
+from micwire.core.recording import Closed
+from micwire.core.storage import sync_or_fail, write_all
+
+
+class ClosedRegister:
+    """A directory of entries, spread over 256 directories by the id's first two digits.
+
+    Args:
+        directory: Where the entries live; it must exist.
+        scratch: A directory on the same file system for files being written.
+        files: The file system.
+    """
+
+    def __init__(self, directory: str, scratch: str, files: Files) -> None:
+        self._directory = directory
+        self._scratch = scratch
+        self._files = files
+
+    def get(self, recording: str) -> Closed | None:
+        """Return the entry of a recording; None if it is not over."""
+        directory, path = self._place(recording)
+        del directory
+        try:
+            descriptor = self._files.open(path)
+        except FileNotFoundError:
+            return None
+        try:
+            return Closed.from_json(self._files.read(descriptor, self._files.size(descriptor), 0))
+        finally:
+            self._files.close(descriptor)
+
+    def put(self, closed: Closed) -> None:
+        """Write an entry, durably, in the place of an earlier one."""
+        directory, path = self._place(closed.recording)
+        if self._files.make_directory(directory):
+            self._files.sync_directory(self._directory)
+        replace_file(
+            self._files, path, f"{self._scratch}/{closed.recording}.closed", closed.to_json()
+        )
+        self._files.sync_directory(directory)
+
+    def _place(self, recording: str) -> tuple[str, str]:
+        directory = f"{self._directory}/{recording[:2]}"
+        return directory, f"{directory}/{recording}.json"
+
+
+def replace_file(
+    files: Files, path: str, scratch: str, text: str, *, is_synced: bool = True
+) -> None:
+    """Put `text` where `path` is, whole or not at all; the caller syncs the directory."""
+    descriptor = files.open(scratch, create=True)
+    try:
+        data = text.encode()
+        files.truncate(descriptor, 0)
+        write_all(files, descriptor, [data], 0)
+        if is_synced:
+            sync_or_fail(files, descriptor)
+    finally:
+        files.close(descriptor)
+    files.rename(scratch, path)

@@ -1,0 +1,161 @@
+"""One recording's WAV while it grows: bytes first, sync, then the header.
+
+Everything is written by frame index, so that filing a frame twice changes nothing. No
+descriptor is kept open between calls: ten thousand recordings need none.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from micwire.core import wav
+from micwire.core.audio import Format
+from micwire.core.digest import PieceDigest
+from micwire.core.errors import MicwireError
+from micwire.core.interfaces import Files
+from micwire.core.storage import sync_or_fail, write_all
+
+CATCH_UP_BYTES = 4 << 20
+_ZEROS = bytes(CATCH_UP_BYTES)
+
+
+class WavMissingError(MicwireError):
+    """Frames that were synced into a WAV are not there: somebody moved or cut the file."""
+
+    code = "wav-missing"
+
+
+class WavFile:
+    """The WAV of an unfinished recording.
+
+    Args:
+        files: The file system.
+        path: Where the WAV is or will be.
+        audio_format: Its format.
+        frames: How many frames are in it already, durably.
+    """
+
+    def __init__(self, files: Files, path: str, audio_format: Format, frames: int = 0) -> None:
+        self.path = path
+        self.format = audio_format
+        self.written = frames
+        """Frames in the file, as any reader sees it now."""
+        self.synced = frames
+        """Frames in the file that survive a power cut."""
+        self.pending_bytes = 0
+        self.digest = PieceDigest()
+        self._files = files
+        self._pending: list[bytes | memoryview] = []
+        self._frame_bytes = audio_format.frame_bytes
+        self._data_offset = wav.header_bytes(audio_format)
+        self._is_created = frames > 0
+
+    @property
+    def end(self) -> int:
+        """Return the frame behind the last one taken, written or not."""
+        return self.written + self.pending_bytes // self._frame_bytes
+
+    @property
+    def data_offset(self) -> int:
+        """Return where the audio begins in the file."""
+        return self._data_offset
+
+    @property
+    def undigested_bytes(self) -> int:
+        """Return how far the digest is behind what is written."""
+        return self.written * self._frame_bytes - self.digest.bytes
+
+    def take(self, data: bytes | memoryview) -> None:
+        """Take whole frames behind `end`; they are written by the next `flush`."""
+        self._pending.append(data)
+        self.pending_bytes += len(data)
+
+    def skip(self, frames: int) -> None:
+        """Leave `frames` frames of zeros; `flush` comes first."""
+        self.written += frames
+
+    def flush(self) -> None:
+        """Write what was taken. May be called again after an `OSError`."""
+        if not self._pending:
+            return
+        with self._opened() as descriptor:
+            write_all(self._files, descriptor, self._pending, self._offset(self.written))
+        is_digest_near = self.undigested_bytes == 0
+        self.written = self.end
+        if is_digest_near:
+            for data in self._pending:
+                self.digest.update(data)
+        self._pending.clear()
+        self.pending_bytes = 0
+
+    def sync(self) -> None:
+        """Make what is written durable, then say so in the header."""
+        with self._opened() as descriptor:
+            sync_or_fail(self._files, descriptor)
+            self._write_header(descriptor)
+        self.synced = self.written
+
+    def finish(self) -> None:
+        """Give the file its final length and header, both durable."""
+        with self._opened() as descriptor:
+            length = self._offset(self.written)
+            padding = wav.padding(self.format, self.written)
+            self._files.truncate(descriptor, length)
+            if padding:
+                write_all(self._files, descriptor, [bytes(padding)], length)
+            sync_or_fail(self._files, descriptor)
+            self._write_header(descriptor)
+            sync_or_fail(self._files, descriptor)
+        self.synced = self.written
+
+    def cut(self, frames: int) -> None:
+        """After a crash: keep the first `frames` frames, and nothing behind them.
+
+        Raises:
+            WavMissingError: The file holds fewer.
+        """
+        with self._opened(create=frames == 0) as descriptor:
+            length = self._offset(frames)
+            if frames and self._files.size(descriptor) < length:
+                raise WavMissingError(
+                    f"{self.path} is shorter than the {frames} frames that were saved in it"
+                )
+            self._files.truncate(descriptor, max(length, self._data_offset))
+        self.written = self.synced = frames
+
+    def is_header_current(self) -> bool:
+        """Tell whether the file is as `sync` left it with all its frames."""
+        with self._opened() as descriptor:
+            head = self._files.read(descriptor, self._data_offset, 0)
+            return head == wav.header(self.format, self.written) and self._files.size(
+                descriptor
+            ) == self._offset(self.written)
+
+    def catch_up(self) -> bool:
+        """Digest a few more MiB of what is written; True once all of it is in the digest."""
+        count = min(self.undigested_bytes, CATCH_UP_BYTES)
+        if count > 0:
+            with self._opened() as descriptor:
+                data = self._files.read(descriptor, count, self._data_offset + self.digest.bytes)
+            # A gap at the end may not have been given its length yet.
+            self.digest.update(data + _ZEROS[: count - len(data)])
+        return self.undigested_bytes == 0
+
+    def _offset(self, frame: int) -> int:
+        return self._data_offset + frame * self._frame_bytes
+
+    def _write_header(self, descriptor: int) -> None:
+        write_all(self._files, descriptor, [wav.header(self.format, self.written)], 0)
+
+    @contextlib.contextmanager
+    def _opened(self, *, create: bool = True) -> Iterator[int]:
+        try:
+            descriptor = self._files.open(self.path, create=create and not self._is_created)
+        except FileNotFoundError:
+            raise WavMissingError(f"{self.path} is gone") from None
+        try:
+            if not self._is_created and self._files.size(descriptor) < self._data_offset:
+                write_all(self._files, descriptor, [wav.header(self.format, 0)], 0)
+            self._is_created = True
+            yield descriptor
+        finally:
+            self._files.close(descriptor)

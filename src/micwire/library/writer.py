@@ -1,0 +1,464 @@
+"""Files recordings behind the acknowledgements: log in, WAVs and sidecars out.
+
+One thread reads the durable log and writes each recording's WAV. It tells the journal
+what is safe in the WAVs, so that segments can go. A full disk makes it wait; a failed
+write or sync ends it, and the process with it.
+"""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from micwire.core.errors import DataDirectoryError, StorageFailedError
+from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
+from micwire.core.recording import Closed, Ending, RecordingState, sidecar_fields
+from micwire.core.records import Kind, Record, recording_bytes
+from micwire.core.storage import is_no_room
+from micwire.library.closed import ClosedRegister, replace_file
+from micwire.library.wavfile import WavFile, WavMissingError
+
+FLUSH_BYTES = 64 << 10
+"""A recording's audio goes to its WAV once so much of it waits, or after `FLUSH_S`."""
+FLUSH_S = 1.0
+SYNC_S = 10.0
+"""How far a WAV's header may be behind; the journal has what is newer."""
+SIDECAR_S = 30.0
+MAX_WAITING_BYTES = 64 << 20
+"""Beyond this the journal waits for the WAVs: memory stays bounded on a slow disk."""
+_TICK_S = 0.25
+_ROOM_S = 1.0
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFiles:
+    """The file system as each part of the library sees it, so that tests can break one."""
+
+    wav: Files
+    sidecar: Files
+    closed: Files
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One unfinished recording, as the writer knows it."""
+
+    state: RecordingState
+    wav: WavFile
+    last_flush: float
+    last_sync: float
+    last_sidecar: float = float("-inf")
+    is_sidecar_stale: bool = True
+    sidecar_frames: int = 0
+
+
+class WavWriter:
+    """The library of a data directory; see `Library` for what it promises.
+
+    Args:
+        data: The data directory; it must exist and be locked by this process.
+        files: The file system.
+        oldest_pins: Which recordings keep the journal's oldest segment, to sync them first.
+        backlog_bytes: How large the journal is now.
+        max_backlog_bytes: Above this, WAVs are synced early to make the journal shorter.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        files: LibraryFiles,
+        *,
+        oldest_pins: Callable[[], list[bytes]] = list,
+        backlog_bytes: Callable[[], int] = int,
+        max_backlog_bytes: int = 256 << 20,
+    ) -> None:
+        self._data = str(data)
+        self._files = files
+        self._scratch = f"{self._data}/.micwire/scratch"
+        self._register = ClosedRegister(
+            f"{self._data}/.micwire/closed", self._scratch, files.closed
+        )
+        self._oldest_pins = oldest_pins
+        self._backlog_bytes = backlog_bytes
+        self._max_backlog_bytes = max_backlog_bytes
+        self._entries: dict[bytes, _Entry] = {}
+        self._new_directories: set[str] = set()
+        self._ending: deque[bytes] = deque()
+        self._arrived = threading.Condition()
+        self._batches: deque[Sequence[Record]] = deque()
+        self._waiting_bytes = 0
+        self._is_closing = False
+        self._is_over = False
+        self._last_tend = self._last_room = float("-inf")
+        self._events: LibraryEvents | None = None
+        self._thread = threading.Thread(target=self._run, name="micwire-library", daemon=True)
+
+    # ---- boot ----------------------------------------------------------------------
+
+    def recover(self, recovery: Recovery) -> list[bytes]:
+        """File what the log still holds; see `Library.recover`.
+
+        Raises:
+            StorageFailedError: The disk failed or has no room.
+            WavMissingError: A WAV with saved frames was moved away or cut.
+        """
+        try:
+            self._make_directories()
+            return self._replay(recovery)
+        except OSError as error:
+            raise StorageFailedError(f"the WAVs can't be brought up to date: {error}") from error
+
+    def _make_directories(self) -> None:
+        for directory in (self._scratch, f"{self._data}/.micwire/closed"):
+            self._files.closed.make_directory(directory)
+        self._files.closed.sync_directory(f"{self._data}/.micwire")
+        for name in self._files.closed.names(self._scratch):
+            self._files.closed.unlink(f"{self._scratch}/{name}")
+
+    def _replay(self, recovery: Recovery) -> list[bytes]:
+        closed = [key for key in recovery.states if self._is_closed(recovery.states[key])]
+        for key in closed:
+            del recovery.states[key]
+        begun: set[bytes] = set()
+        for record in recovery.records():
+            state = recovery.states.get(record.recording)
+            if state is None or state.is_deleted:
+                continue
+            if record.recording not in begun:
+                begun.add(record.recording)
+                self._add(record.recording, state, record.first_frame)
+                self._entries[record.recording].wav.cut(record.first_frame)
+            self._replay_record(self._entries[record.recording], record)
+        for key, state in recovery.states.items():
+            if key not in begun:
+                self._add(key, state, 0 if state.is_deleted else state.frames)
+            self._check_recovered(self._entries[key], was_replayed=key in begun)
+        self._sync_directories()
+        return closed
+
+    def _is_closed(self, state: RecordingState) -> bool:
+        closed = self._register.get(state.about.recording)
+        # A deletion is done again: its files may have outlived the crash.
+        return closed is not None and closed.status != "deleted"
+
+    def _replay_record(self, entry: _Entry, record: Record) -> None:
+        if record.end <= entry.wav.end:
+            return
+        if record.first_frame != entry.wav.end:
+            raise StorageFailedError(
+                f"the journal lacks frames {entry.wav.end} to {record.first_frame} of recording"
+                f" {entry.state.about.recording}; nothing behind them was changed"
+            )
+        self._file_frames(entry, record)
+
+    def _check_recovered(self, entry: _Entry, *, was_replayed: bool) -> None:
+        state, file = entry.state, entry.wav
+        if state.is_deleted:
+            return
+        if state.frames == 0:
+            self._files.wav.unlink(file.path)  # its header may not have survived
+            return
+        file.flush()
+        if file.written != state.frames:
+            raise StorageFailedError(
+                f"recording {state.about.recording} has {state.frames} durable frames and only"
+                f" {file.written} of them were found; nothing was removed"
+            )
+        if was_replayed or not file.is_header_current():
+            if not was_replayed:
+                file.cut(state.frames)
+            file.sync()
+
+    # ---- any thread ----------------------------------------------------------------
+
+    def start(self, events: LibraryEvents) -> None:
+        """Begin to file, and end what was to end when the process before died."""
+        self._events = events
+        for key, entry in self._entries.items():
+            events.filed(key, entry.wav.synced)
+            if entry.state.ending is not None or entry.state.is_deleted:
+                self._ending.append(key)
+        self._thread.start()
+
+    def file(self, records: Sequence[Record]) -> None:
+        """Take durable records. Blocks while more than `MAX_WAITING_BYTES` wait."""
+        with self._arrived:
+            while self._waiting_bytes > MAX_WAITING_BYTES and not self._is_over:
+                self._arrived.wait()
+            self._batches.append(records)
+            self._waiting_bytes += _payload_bytes(records)
+            self._arrived.notify_all()
+
+    def closed(self, recording: str) -> Closed | None:
+        """Return what is known of a recording that is over. Blocks."""
+        return self._register.get(recording)
+
+    def reopen(self, closed: Closed) -> Closed:
+        """Grant a further epoch on a recording that is over, durably. Blocks."""
+        further = Closed(
+            closed.recording,
+            closed.status,
+            closed.key_hash,
+            closed.format,
+            closed.path,
+            closed.epoch + 1,
+            closed.frames,
+            closed.digest,
+            closed.client_digest,
+        )
+        self._register.put(further)
+        return further
+
+    def readable(self, recording: str) -> Readable | None:
+        """Return what can be read of an unfinished recording. Never blocks."""
+        entry = self._entries.get(recording_bytes(recording))
+        if entry is None or entry.state.is_deleted:
+            return None
+        file = entry.wav
+        return Readable(file.path, file.format, file.data_offset, file.written)
+
+    def close(self) -> None:
+        """File and sync what was taken, then end. Blocks."""
+        with self._arrived:
+            self._is_closing = True
+            self._arrived.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    # ---- the writer's thread -------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+            if not self._is_over:
+                self._flush_all()
+        except (OSError, StorageFailedError, WavMissingError) as error:
+            self._tell().failed(StorageFailedError(f"a recording can't be written: {error}"))
+        finally:
+            with self._arrived:
+                self._is_over = True
+                self._arrived.notify_all()
+
+    def _tell(self) -> LibraryEvents:
+        if self._events is None:
+            raise ValueError("start() comes before file()")
+        return self._events
+
+    def _turn(self) -> bool:
+        """Do what is due; False once all is done and the owner wants to end."""
+        with self._arrived:
+            if not (self._batches or self._ending or self._is_closing):
+                self._arrived.wait(_TICK_S)
+            batches = list(self._batches)
+            self._batches.clear()
+            is_done = self._is_closing and not batches and not self._ending
+        for batch in batches:
+            for record in batch:
+                self._apply(record)
+            with self._arrived:
+                self._waiting_bytes -= _payload_bytes(batch)
+                self._arrived.notify_all()
+        if self._ending:
+            self._end_one(self._ending.popleft())
+        now = time.monotonic()
+        if now - self._last_tend >= _TICK_S:
+            self._last_tend = now
+            self._tend(now)
+        return not is_done
+
+    def _apply(self, record: Record) -> None:
+        entry = self._entries.get(record.recording)
+        if record.kind is Kind.STATE:
+            state = RecordingState.from_record(record)
+            if entry is None:
+                self._add(record.recording, state, 0)
+            else:
+                entry.state = state
+        elif record.kind is Kind.CLOSED:
+            self._entries.pop(record.recording, None)
+        elif entry is not None and entry.state.apply(record):
+            if record.kind in (Kind.FRAMES, Kind.GAP):
+                self._file_frames(entry, record)
+            elif record.kind in (Kind.FINISH, Kind.DELETE):
+                self._ending.append(record.recording)
+            entry.is_sidecar_stale |= record.kind is not Kind.FRAMES
+
+    def _add(self, key: bytes, state: RecordingState, frames: int) -> None:
+        now = time.monotonic()
+        path = f"{self._data}/{state.about.path}.wav"
+        file = WavFile(self._files.wav, path, state.about.format, frames)
+        self._entries[key] = _Entry(state, file, now, now)
+        self._with_room(lambda: self._make_directory(path))
+
+    def _make_directory(self, path: str) -> None:
+        directory = path.rpartition("/")[0]
+        if self._files.wav.make_directory(directory):
+            self._new_directories.add(self._data)
+        self._new_directories.add(directory)
+
+    def _sync_directories(self) -> None:
+        for directory in sorted(self._new_directories):
+            self._files.wav.sync_directory(directory)
+        self._new_directories.clear()
+
+    def _file_frames(self, entry: _Entry, record: Record) -> None:
+        file = entry.wav
+        if record.kind is Kind.GAP:
+            self._flush(entry)
+            file.skip(record.frames)
+            return
+        file.take(record.payload)
+        if file.pending_bytes >= FLUSH_BYTES:
+            self._flush(entry)
+
+    def _flush(self, entry: _Entry) -> None:
+        self._with_room(entry.wav.flush)
+        entry.last_flush = time.monotonic()
+        if entry.wav.undigested_bytes:
+            self._with_room(entry.wav.catch_up)
+
+    def _with_room(self, action: Callable[[], object]) -> None:
+        """Do something that needs room, as often as it takes to succeed."""
+        is_full = False
+        while True:
+            try:
+                action()
+            except OSError as error:
+                if not is_no_room(error) or self._is_closing or self._events is None:
+                    raise
+                if not is_full:
+                    self._events.full(is_full=True)
+                is_full = True
+                time.sleep(_RETRY_S)
+            else:
+                if is_full:
+                    self._tell().full(is_full=False)
+                return
+
+    def _tend(self, now: float) -> None:
+        """Flush, sync and describe what has waited long enough."""
+        hurry: set[bytes] = set()
+        if self._backlog_bytes() > self._max_backlog_bytes:
+            hurry.update(self._oldest_pins())
+        for key, entry in tuple(self._entries.items()):
+            if entry.wav.pending_bytes and now - entry.last_flush >= FLUSH_S:
+                self._flush(entry)
+            is_unsynced = entry.wav.end > entry.wav.synced
+            if is_unsynced and (now - entry.last_sync >= SYNC_S or key in hurry):
+                self._sync(key, entry)
+            elif not is_unsynced:
+                entry.last_sync = now
+            has_grown = entry.state.frames > entry.sidecar_frames
+            if entry.is_sidecar_stale or (has_grown and now - entry.last_sidecar >= SIDECAR_S):
+                self._write_sidecar(entry, "recording", None)
+        if now - self._last_room >= _ROOM_S:
+            self._last_room = now
+            self._tell().room(self._files.wav.free_bytes(self._data))
+
+    def _sync(self, key: bytes, entry: _Entry) -> None:
+        self._flush(entry)
+        entry.wav.sync()
+        self._sync_directories()
+        entry.last_sync = time.monotonic()
+        self._tell().filed(key, entry.wav.synced)
+
+    def _flush_all(self) -> None:
+        for key, entry in tuple(self._entries.items()):
+            if entry.wav.end > entry.wav.synced:
+                self._sync(key, entry)
+            self._write_sidecar(entry, "recording", None)
+
+    def _write_sidecar(
+        self, entry: _Entry, status: str, digest: str | None, *, is_synced: bool = False
+    ) -> None:
+        about = entry.state.about
+        text = json.dumps(sidecar_fields(entry.state, status, digest), ensure_ascii=False, indent=2)
+        path = f"{self._data}/{about.path}.json"
+        scratch = f"{self._scratch}/{about.recording}.json"
+        self._with_room(
+            lambda: replace_file(
+                self._files.sidecar, path, scratch, f"{text}\n", is_synced=is_synced
+            )
+        )
+        entry.last_sidecar = time.monotonic()
+        entry.sidecar_frames = entry.state.frames
+        entry.is_sidecar_stale = False
+
+    # ---- the end of a recording ----------------------------------------------------
+
+    def _end_one(self, key: bytes) -> None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        if entry.state.is_deleted:
+            self._delete(key, entry)
+        elif entry.state.ending is not None:
+            self._flush(entry)
+            if entry.wav.catch_up():
+                self._finish(key, entry, entry.state.ending)
+            else:  # a little at a time: others are to be filed meanwhile
+                self._ending.append(key)
+
+    def _finish(self, key: bytes, entry: _Entry, ending: Ending) -> None:
+        self._with_room(entry.wav.finish)
+        digest = entry.wav.digest.hexdigest()
+        self._write_sidecar(entry, ending.status, digest, is_synced=True)
+        self._new_directories.add(entry.wav.path.rpartition("/")[0])
+        self._sync_directories()
+        self._close(key, self._closed_as(entry.state, ending.status, digest, ending.digest))
+
+    def _delete(self, key: bytes, entry: _Entry) -> None:
+        closed = self._closed_as(entry.state, "deleted", "", None)
+        self._with_room(lambda: self._register.put(closed))
+        self._files.wav.unlink(entry.wav.path)
+        self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}.json")
+        self._files.wav.sync_directory(entry.wav.path.rpartition("/")[0])
+        self._close(key, closed)
+
+    def _close(self, key: bytes, closed: Closed) -> None:
+        if closed.status != "deleted":
+            self._with_room(lambda: self._register.put(closed))
+        del self._entries[key]
+        self._tell().filed(key, None)
+        self._tell().closed(key, closed)
+
+    @staticmethod
+    def _closed_as(
+        state: RecordingState, status: str, digest: str, client_digest: str | None
+    ) -> Closed:
+        about = state.about
+        return Closed(
+            recording=about.recording,
+            status=status,
+            key_hash=about.key_hash,
+            format=about.format,
+            path=about.path,
+            epoch=state.epoch,
+            frames=state.frames,
+            digest=digest,
+            client_digest=client_digest,
+        )
+
+
+def prepare_data_directory(data: Path) -> None:
+    """Make the data directory and the part of it that is ours.
+
+    Raises:
+        DataDirectoryError: It can't be made or is not writable.
+    """
+    try:
+        (data / ".micwire").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataDirectoryError(
+            f"{data} can't be used for recordings: {error.strerror}."
+            " Name a directory that you may write to, with --data"
+        ) from error
+
+
+def _payload_bytes(records: Sequence[Record]) -> int:
+    return sum(len(record.payload) for record in records if record.kind is Kind.FRAMES)

@@ -1,0 +1,825 @@
+"""The walk of a frame: link -> session -> journal -> ack.
+
+Everything here runs on one event loop and never touches a file: the journal and the
+library do, on their own threads. A carrier calls `connect`, feeds the connection with
+what arrives, and sends what is outgoing; it needs no framework for that.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from micwire.core.audio import Format
+from micwire.core.errors import SERVICE_RESTART, MicwireError
+from micwire.core.interfaces import Journal, Library
+from micwire.core.recording import (
+    About,
+    Closed,
+    Ending,
+    RecordingState,
+    finish_record,
+    gap_record,
+    mark_record,
+)
+from micwire.core.records import Kind, Record, recording_bytes
+from micwire.core.session import (
+    DiscardAsked,
+    Event,
+    FinishAsked,
+    FramesArrived,
+    GapArrived,
+    Limits,
+    MarkArrived,
+    OpenAsked,
+    Refused,
+    Session,
+    State,
+)
+from micwire.core.wire import Finished, Open, Opened
+
+OPEN_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0
+HEARTBEAT_S = 0.7
+FINISHED_CLOSE_S = 10.0
+HOUSEKEEPING_S = 60.0
+STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderSettings:
+    """What the recorder may use.
+
+    Args:
+        limits: What one connection may do.
+        max_recordings: How many may stream at once; more are refused with `quota`.
+        min_free_bytes: Below this, new recordings are refused; below half, all stop.
+        unfinished_days: How long an unfinished recording waits for its client.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    max_recordings: int = 2_000
+    min_free_bytes: int = 256 << 20
+    unfinished_days: float = 7.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start; read by `/metrics`."""
+
+    frames_received: int = 0
+    frames_durable: int = 0
+    frames_lost: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    commits: int = 0
+    commit_records: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """One unfinished recording: its state at the leading edge, and who owns it."""
+
+    key: bytes
+    state: RecordingState
+    durable: int
+    owner: "Connection | None" = None
+    idle_since: float = 0.0
+
+
+class Connection:
+    """One link to a client. The carrier feeds it and sends what is outgoing.
+
+    Args:
+        recorder: Whose connection it is.
+        wake: Called on the loop when there is something to send or the link is to close.
+        is_plain: The link is the recording: when it ends, the recording is finished.
+    """
+
+    def __init__(
+        self, recorder: "Recorder", wake: Callable[[], None], *, is_plain: bool = False
+    ) -> None:
+        self.session = Session(recorder.limits())
+        self.is_plain = is_plain
+        self.live: Live | None = None
+        self.last_ack = 0.0
+        self._recorder = recorder
+        self._wake = wake
+        self._room = asyncio.Event()
+        self._is_lost = False
+
+    def feed(self, message: str | bytes, *, clipped: int = 0, nonfinite: int = 0) -> None:
+        """Take one message: text or audio. Never blocks, never raises for a peer's mistake.
+
+        `clipped` and `nonfinite` count samples that the carrier altered to store them.
+        """
+        for event in self.session.receive(message):
+            if isinstance(event, FramesArrived):
+                self._recorder.take_frames(self, event, clipped, nonfinite)
+            else:
+                self._recorder.handle(self, event)
+
+    @property
+    def is_congested(self) -> bool:
+        """Tell whether the carrier should stop reading until `has_room`."""
+        return self.session.is_congested and self.session.close_code is None
+
+    async def has_room(self) -> None:
+        """Wait until the disk has caught up with this connection, or it is closed."""
+        while self.is_congested:
+            self._room.clear()
+            await self._room.wait()
+
+    def outgoing(self) -> list[str]:
+        """Return the texts to send, oldest first, and forget them."""
+        return self.session.outgoing()
+
+    @property
+    def close_code(self) -> int | None:
+        """The code to close with once everything outgoing is sent; None to stay open."""
+        return self.session.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The reason that goes with the close code."""
+        return self.session.close_reason
+
+    def wake(self) -> None:
+        """Tell the carrier that there is something to send, and whoever waits for room."""
+        self._room.set()
+        if not self._is_lost:
+            self._wake()
+
+    def lost(self) -> None:
+        """The link is gone. What was fed stays; nothing more can be sent."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._recorder.disconnected(self)
+            self.session.leave(SERVICE_RESTART)
+            self._room.set()
+
+
+class Recorder:
+    """All recordings that are not finished.
+
+    Args:
+        journal: The durable log.
+        library: Where recordings end up.
+        settings: Limits.
+        utc_now: The wall clock; it gives file names and dates, and decides nothing.
+        is_taken: Whether a path below the data directory is in use; may block.
+        hit: Called with the names of failpoints.
+        on_failed: Called once, on the loop, when nothing more can be made durable.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        library: Library,
+        settings: RecorderSettings,
+        *,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_taken: Callable[[str], bool] = lambda path: False,
+        hit: Callable[[str], None] | None = None,
+        on_failed: Callable[[MicwireError], None] = lambda error: None,
+    ) -> None:
+        self.settings = settings
+        self.counters = Counters()
+        self.error: MicwireError | None = None
+        """Set once a write or sync has failed: nothing more is acknowledged."""
+        self.is_stopping = False
+        self._journal = journal
+        self._library = library
+        self._utc_now = utc_now
+        self._is_taken = is_taken
+        self._hit = hit
+        self._on_failed = on_failed
+        self._live: dict[bytes, Live] = {}
+        self._paths: set[str] = set()
+        self._connections: set[Connection] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._dirty: set[Connection] = set()
+        self._free_bytes: int | None = None
+        self._full: set[str] = set()
+        self._is_room_low = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._all_closed = asyncio.Event()
+
+    # ---- life --------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Recover what earlier processes left, then begin to commit and to file.
+
+        Raises:
+            MicwireError: The journal or the library can't be recovered.
+        """
+        self._loop = asyncio.get_running_loop()
+        recovery = await asyncio.to_thread(self._journal.recover)
+        closed = await asyncio.to_thread(self._library.recover, recovery)
+        for key, state in recovery.states.items():
+            live = Live(key, state.copy(), state.frames, idle_since=time.monotonic())
+            self._live[key] = live
+            self._paths.add(state.about.path)
+        self._journal.start(_JournalEar(self, self._loop, self._library))
+        self._library.start(_LibraryEar(self, self._loop, self._journal))
+        for key in closed:
+            self._journal.append(Record(Kind.CLOSED, key))
+            self._journal.release(key, None)
+        for live in self._live.values():
+            if live.state.about.plain:
+                self._end(live, Ending("interrupted"))
+        self._spawn(self._heartbeat())
+        self._spawn(self._keep_house())
+
+    async def stop(self) -> None:
+        """Take nothing new, make all durable, say so, and close every link with 1012."""
+        if self.is_stopping:
+            return
+        self.is_stopping = True
+        connections = tuple(self._connections)
+        if self.error is None:
+            for live in self._live.values():
+                if live.owner is not None and live.owner.is_plain:
+                    self._end(live, Ending("finished"))
+            await self._flush()
+        for connection in connections:
+            connection.session.acknowledge()
+            connection.wake()
+        await asyncio.sleep(0)
+        for connection in connections:
+            connection.session.leave(SERVICE_RESTART)
+            connection.wake()
+
+    async def close(self) -> None:
+        """End the journal and the library once everything taken is on disk."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.to_thread(self._journal.close)
+        await asyncio.to_thread(self._library.close)
+
+    async def _flush(self) -> None:
+        """Wait until all that was taken is durable; note how long clients have been away."""
+        now = time.monotonic()
+        for live in self._live.values():
+            self._count_idle(live, now)
+        waiting = [self._commit(live.state.record()) for live in self._live.values()]
+        if waiting:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await asyncio.gather(*waiting)
+        while any(live.state.about.plain for live in self._live.values()) and not self.error:
+            self._all_closed.clear()
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._all_closed.wait()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- what others may know ----------------------------------------------------
+
+    def limits(self) -> Limits:
+        """Return what a connection may do now."""
+        if self._free_bytes is None:
+            return self.settings.limits
+        return replace(self.settings.limits, max_room_bytes=self._free_bytes)
+
+    @property
+    def connections(self) -> int:
+        """How many links are open."""
+        return len(self._connections)
+
+    def states(self) -> list[RecordingState]:
+        """Return the states of all unfinished recordings, the newest last."""
+        return [live.state for live in self._live.values() if not live.state.is_deleted]
+
+    def state(self, recording: str) -> RecordingState | None:
+        """Return the state of an unfinished recording."""
+        live = self._live.get(recording_bytes(recording))
+        return None if live is None or live.state.is_deleted else live.state
+
+    def unacked_frames(self) -> int:
+        """Return how many frames are taken and not durable yet."""
+        return sum(live.state.frames - live.durable for live in self._live.values())
+
+    def streaming(self) -> int:
+        """Return how many unfinished recordings have a client connected."""
+        return sum(live.owner is not None for live in self._live.values())
+
+    # ---- links -------------------------------------------------------------------
+
+    def connect(self, wake: Callable[[], None], *, is_plain: bool = False) -> Connection:
+        """Take a link whose handshake is done."""
+        connection = Connection(self, wake, is_plain=is_plain)
+        self._connections.add(connection)
+        if self.is_stopping:
+            connection.session.leave(SERVICE_RESTART)
+            self._loop.call_soon(connection.wake)
+        self._loop.call_later(OPEN_TIMEOUT_S, self._expect_open, connection)
+        return connection
+
+    def _expect_open(self, connection: Connection) -> None:
+        if connection.session.state is State.CONNECTED:
+            self.refuse(connection, "unauthenticated", "no `open` came within 5 s")
+
+    def disconnected(self, connection: Connection) -> None:
+        """Forget a link; a plain one's recording is finished by that."""
+        self._connections.discard(connection)
+        self._dirty.discard(connection)
+        live = connection.live
+        if live is not None:
+            if connection.is_plain:
+                self._end(live, Ending("finished"))
+            self._detach(connection)
+
+    def _detach(self, connection: Connection) -> None:
+        live, connection.live = connection.live, None
+        if live is not None and live.owner is connection:
+            live.owner = None
+            live.idle_since = time.monotonic()
+
+    def refuse(
+        self, connection: Connection, code: str, message: str, *, frames: int | None = None
+    ) -> None:
+        """Close a link with an error of the wire."""
+        for event in connection.session.refuse(code, message, frames=frames):
+            self.handle(connection, event)
+
+    # ---- from the session ----------------------------------------------------------
+
+    def take_frames(
+        self, connection: Connection, event: FramesArrived, clipped: int, nonfinite: int
+    ) -> None:
+        """Store the next frames of a connection's recording. On the hot path."""
+        live = connection.live
+        if live is None or self.is_stopping:
+            return
+        if live.state.about.format.encoding.is_float:
+            nonfinite += count_nonfinite(event.data)
+        state = live.state
+        record = Record(
+            Kind.FRAMES,
+            live.key,
+            event.first_frame,
+            event.frames,
+            state.epoch,
+            event.data,
+            clipped,
+            nonfinite,
+        )
+        state.apply(record)
+        self._journal.append(record)
+        self.counters.frames_received += event.frames
+
+    def handle(
+        self,
+        connection: Connection,
+        event: Event,
+    ) -> None:
+        """Do what a session says has to happen."""
+        live = connection.live
+        match event:
+            case OpenAsked(message):
+                self._spawn(self._open(connection, message))
+            case Refused(code, _):
+                self.counters.errors[code] = self.counters.errors.get(code, 0) + 1
+                if live is not None and connection.is_plain:
+                    self._end(live, Ending("finished"))
+                self._detach(connection)
+                connection.wake()
+            case _ if live is None or self.is_stopping:
+                pass
+            case FramesArrived():
+                self.take_frames(connection, event, 0, 0)
+            case GapArrived(gap):
+                self._append(live, gap_record(live.key, live.state.epoch, gap))
+                self.counters.frames_lost += gap.frames
+            case MarkArrived(mark):
+                self._append(live, mark_record(live.key, live.state.epoch, mark))
+            case FinishAsked(message):
+                self._end(live, Ending("finished", message.digest))
+            case DiscardAsked():
+                self._append(live, Record(Kind.DELETE, live.key, epoch=live.state.epoch))
+
+    def _append(self, live: Live, record: Record) -> None:
+        live.state.apply(record)
+        self._journal.append(record)
+
+    def _end(self, live: Live, ending: Ending) -> None:
+        if live.state.ending is None and not live.state.is_deleted:
+            state = live.state
+            self._append(live, finish_record(live.key, state.epoch, state.frames, ending))
+
+    async def _commit(self, record: Record) -> None:
+        """Append a record and wait until it is durable, with all before it."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters[id(record)] = waiter
+        try:
+            self._journal.append(record)
+            await waiter
+        finally:
+            self._waiters.pop(id(record), None)
+
+    # ---- open ----------------------------------------------------------------------
+
+    async def _open(self, connection: Connection, message: Open) -> None:
+        lock = self._locks.setdefault(message.recording, asyncio.Lock())
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S), lock:
+                await self._open_alone(connection, message)
+        except TimeoutError:
+            self.refuse(
+                connection, "storage-failed", "the server's disk does not answer; try again later"
+            )
+        except OSError as error:
+            self.fail(MicwireError(f"the register of recordings can't be used: {error}"))
+        connection.wake()
+
+    async def _open_alone(self, connection: Connection, message: Open) -> None:
+        key = recording_bytes(message.recording)
+        if self._is_unable(connection):
+            return
+        live = self._live.get(key)
+        if live is None:
+            closed = await asyncio.to_thread(self._library.closed, message.recording)
+            if closed is not None:
+                await self._open_closed(connection, message, closed)
+                return
+            if self._may_not_create(connection):
+                return
+            live = await self._create(connection, message, key)
+        else:
+            if not self._may_continue(connection, message, live):
+                return
+            await self._take_over(live)
+        if connection.session.state is not State.OPENING or live.owner is not None:
+            return  # the client has left meanwhile
+        if live.state.is_deleted or self._live.get(key) is not live:
+            # It ended while its epoch was being made durable: look again.
+            await self._open_alone(connection, message)
+            return
+        live.owner, connection.live = connection, live
+        live.state.idle_s = 0.0
+        self._grant(connection, live.state, is_ending=live.state.ending is not None)
+
+    def _is_unable(self, connection: Connection) -> bool:
+        if self.error is not None:
+            self.refuse(connection, "storage-failed", str(self.error), frames=0)
+        elif self.is_stopping:
+            connection.session.leave(SERVICE_RESTART)
+        elif self._full or self._is_room_low:
+            self.refuse(connection, "storage-full", "no room left on the server", frames=0)
+        else:
+            return False
+        return True
+
+    def _may_not_create(self, connection: Connection) -> bool:
+        if self._free_bytes is not None and self._free_bytes < self.settings.min_free_bytes:
+            self.refuse(connection, "storage-full", "no room for a new recording", frames=0)
+        elif self.streaming() >= self.settings.max_recordings:
+            self.refuse(connection, "quota", "too many recordings at once; try later", frames=0)
+        else:
+            return False
+        return True
+
+    async def _create(self, connection: Connection, message: Open, key: bytes) -> Live:
+        now = self._utc_now()
+        path = await self._free_path(now, message.recording)
+        about = About(
+            recording=message.recording,
+            key_hash="" if connection.is_plain else hash_key(message.key),
+            format=message.format,
+            path=path,
+            created_at=now.isoformat(timespec="milliseconds"),
+            plain=connection.is_plain,
+            title=message.title,
+            started_at=message.started_at,
+            take=message.take,
+            part=message.part,
+            take_time_s=message.take_time_s,
+            device=message.device,
+            settings=None if message.settings is None else dict(message.settings),
+            metadata=None if message.metadata is None else dict(message.metadata),
+        )
+        live = Live(key, RecordingState(about, epoch=1), 0, idle_since=time.monotonic())
+        self._live[key] = live
+        await self._commit(live.state.record())
+        return live
+
+    async def _free_path(self, now: datetime, recording: str) -> str:
+        stem = f"{now:%Y-%m-%d}/{now:%H-%M-%S}_{recording[:8]}"
+        path, number = stem, 1
+        while path in self._paths or await asyncio.to_thread(self._is_taken, path):
+            number += 1
+            path = f"{stem}_{number}"
+        self._paths.add(path)
+        return path
+
+    def _may_continue(self, connection: Connection, message: Open, live: Live) -> bool:
+        state = live.state
+        if state.is_deleted:
+            self.refuse(connection, "deleted", "the recording was deleted", frames=0)
+        elif not is_key(message.key, state.about.key_hash):
+            self.refuse(connection, "forbidden", "the key is not this recording's", frames=0)
+        elif message.format != state.about.format:
+            self.refuse(
+                connection, "diverged", "the recording has another format", frames=state.frames
+            )
+        elif (message.acked or 0) > state.frames:
+            self.refuse(
+                connection,
+                "diverged",
+                f"{message.acked} frames were acknowledged, and only {state.frames} are here",
+                frames=state.frames,
+            )
+        else:
+            return True
+        return False
+
+    async def _take_over(self, live: Live) -> None:
+        if live.owner is not None:
+            # From here on the older connection has no effect; what it sent is in the
+            # log before the new epoch, and so durable before `opened` is sent.
+            self.refuse(live.owner, "taken-over", "a newer connection opened this recording")
+        self._count_idle(live, time.monotonic())
+        live.state.epoch += 1
+        await self._commit(live.state.record())
+
+    async def _open_closed(self, connection: Connection, message: Open, closed: Closed) -> None:
+        if closed.status == "deleted":
+            self.refuse(connection, "deleted", "the recording was deleted", frames=0)
+        elif not is_key(message.key, closed.key_hash):
+            self.refuse(connection, "forbidden", "the key is not this recording's", frames=0)
+        elif closed.status != "finished" or message.format != closed.format:
+            self.refuse(
+                connection, "diverged", f"the recording is {closed.status}", frames=closed.frames
+            )
+        elif (message.acked or 0) > closed.frames:
+            self.refuse(
+                connection, "diverged", "more was acknowledged than is here", frames=closed.frames
+            )
+        else:
+            closed = await asyncio.to_thread(self._library.reopen, closed)
+            state = RecordingState(
+                About(closed.recording, closed.key_hash, closed.format, closed.path, ""),
+                epoch=closed.epoch,
+                frames=closed.frames,
+            )
+            self._grant(connection, state, is_ending=True)
+            self._tell_finished(connection, closed)
+
+    def _grant(self, connection: Connection, state: RecordingState, *, is_ending: bool) -> None:
+        limits = self.settings.limits
+        audio_format = state.about.format
+        connection.last_ack = time.monotonic()
+        connection.session.opened(
+            Opened(
+                recording=state.about.recording,
+                epoch=state.epoch,
+                frames=state.frames,
+                level="durable",
+                ack_interval_ms=limits.ack_interval_ms,
+                max_message_bytes=limits.max_message_bytes,
+                max_unacked_frames=limits.max_unacked_frames(audio_format),
+            ),
+            audio_format,
+            {(mark.frame, mark.label) for mark in state.marks},
+            state.gap_frames,
+            is_ending=is_ending,
+        )
+
+    def _tell_finished(self, connection: Connection, closed: Closed) -> None:
+        matches = None
+        if closed.client_digest is not None:
+            matches = closed.client_digest == closed.digest
+        connection.session.finished(
+            Finished(
+                closed.recording, closed.frames, closed.digest, matches, audio_url(closed.recording)
+            )
+        )
+        self._loop.call_later(FINISHED_CLOSE_S, self._leave, connection, 1000)
+        connection.wake()
+
+    @staticmethod
+    def _leave(connection: Connection, code: int) -> None:
+        connection.session.leave(code)
+        connection.wake()
+
+    # ---- from the journal and the library, on the loop ---------------------------
+
+    def committed(self, records: Sequence[Record]) -> None:
+        """Acknowledge what has become durable."""
+        if self.error is not None:
+            return
+        for record in records:
+            live = self._live.get(record.recording)
+            if live is not None and record.kind in (Kind.FRAMES, Kind.GAP):
+                live.durable = record.end
+                self.counters.frames_durable += record.frames
+                if live.owner is not None:
+                    live.owner.session.durable(record.end)
+                    self._dirty.add(live.owner)
+            elif record.kind is not Kind.FRAMES:
+                waiter = self._waiters.get(id(record))
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+        self.counters.commits += 1
+        self.counters.commit_records += len(records)
+        if self._ack_timer is None:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Send the acks that are due; come back for those that are too early."""
+        self._ack_timer = None
+        interval_s = self.settings.limits.ack_interval_ms / 1000
+        now = time.monotonic()
+        early: set[Connection] = set()
+        for connection in self._dirty:
+            if now - connection.last_ack < interval_s:
+                early.add(connection)
+            else:
+                self._acknowledge_one(connection, now)
+        self._dirty = early
+        if early:
+            wait_s = min(connection.last_ack for connection in early) + interval_s - now
+            self._ack_timer = self._loop.call_later(max(wait_s, 0.01), self._acknowledge)
+
+    def _acknowledge_one(self, connection: Connection, now: float) -> None:
+        if self._hit is not None:
+            self._hit("ack.send.before")
+        connection.last_ack = now
+        connection.session.acknowledge()
+        connection.wake()
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            now = time.monotonic()
+            for connection in tuple(self._connections):
+                if now - connection.last_ack >= HEARTBEAT_S:
+                    self._acknowledge_one(connection, now)
+
+    async def _keep_house(self) -> None:
+        """Close recordings whose client stays away for too long."""
+        limit_s = self.settings.unfinished_days * 86_400
+        while True:
+            await asyncio.sleep(min(HOUSEKEEPING_S, max(limit_s / 4, 0.05)))
+            now = time.monotonic()
+            for live in tuple(self._live.values()):
+                self._count_idle(live, now)
+                if live.state.idle_s > limit_s:
+                    self._end(live, Ending("interrupted"))
+
+    @staticmethod
+    def _count_idle(live: Live, now: float) -> None:
+        # By the monotonic clock: a step of the wall clock must not end a recording.
+        if live.owner is None:
+            live.state.idle_s += now - live.idle_since
+            live.idle_since = now
+
+    def closed(self, key: bytes, closed: Closed) -> None:
+        """A recording is in the library for good, or gone for good."""
+        live = self._live.pop(key, None)
+        self._journal.append(Record(Kind.CLOSED, key))
+        self._all_closed.set()
+        if live is None:
+            return
+        self._paths.discard(live.state.about.path)
+        owner = live.owner
+        if owner is None:
+            return
+        self._detach(owner)
+        if closed.status == "deleted":
+            owner.session.discarded()
+            owner.wake()
+        elif closed.status == "finished":
+            self._tell_finished(owner, closed)
+        else:
+            self.refuse(owner, "diverged", f"the recording is {closed.status}")
+
+    def room(self, free_bytes: int) -> None:
+        """So much room is left on the disk."""
+        self._free_bytes = free_bytes
+        floor = self.settings.min_free_bytes
+        if free_bytes < floor // 2 and not self._is_room_low:
+            self._is_room_low = True
+            self._stop_streaming()
+        elif free_bytes >= floor:
+            self._is_room_low = False
+
+    def full(self, part: str, *, is_full: bool) -> None:
+        """A part of the storage has no room, or has room again."""
+        if is_full:
+            self._full.add(part)
+            self._stop_streaming()
+        else:
+            self._full.discard(part)
+
+    def _stop_streaming(self) -> None:
+        for connection in tuple(self._connections):
+            if connection.live is not None:
+                self.refuse(
+                    connection,
+                    "storage-full",
+                    "no room left on the server; what was acknowledged is safe",
+                    frames=connection.session.durable_frames,
+                )
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether audio is refused because there is no room."""
+        return bool(self._full) or self._is_room_low
+
+    def fail(self, error: MicwireError) -> None:
+        """Nothing more can be made durable: tell everybody, and the owner to exit."""
+        if self.error is not None:
+            return
+        self.error = error
+        for connection in tuple(self._connections):
+            self.refuse(
+                connection,
+                "storage-failed",
+                str(error),
+                frames=connection.session.durable_frames,
+            )
+        self._on_failed(error)
+
+
+class _JournalEar:
+    """Brings the journal's news to the loop, and durable records to the library."""
+
+    def __init__(
+        self, recorder: Recorder, loop: asyncio.AbstractEventLoop, library: Library
+    ) -> None:
+        self._recorder = recorder
+        self._loop = loop
+        self._library = library
+
+    def committed(self, records: Sequence[Record]) -> None:
+        self._loop.call_soon_threadsafe(self._recorder.committed, records)
+        self._library.file(records)
+
+    def full(self, *, is_full: bool) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._recorder.full("journal", is_full=is_full))
+
+    def failed(self, error: MicwireError) -> None:
+        self._loop.call_soon_threadsafe(self._recorder.fail, error)
+
+
+class _LibraryEar:
+    """Brings the library's news to the loop, and what is filed to the journal."""
+
+    def __init__(
+        self, recorder: Recorder, loop: asyncio.AbstractEventLoop, journal: Journal
+    ) -> None:
+        self._recorder = recorder
+        self._loop = loop
+        self._journal = journal
+
+    def filed(self, recording: bytes, end: int | None) -> None:
+        self._journal.release(recording, end)
+
+    def closed(self, recording: bytes, closed: Closed) -> None:
+        self._loop.call_soon_threadsafe(self._recorder.closed, recording, closed)
+
+    def room(self, free_bytes: int) -> None:
+        self._loop.call_soon_threadsafe(self._recorder.room, free_bytes)
+
+    def full(self, *, is_full: bool) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._recorder.full("library", is_full=is_full))
+
+    def failed(self, error: MicwireError) -> None:
+        self._loop.call_soon_threadsafe(self._recorder.fail, error)
+
+
+def hash_key(key: str) -> str:
+    """Return what is stored of a recording's key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def is_key(key: str, key_hash: str) -> bool:
+    """Tell whether a key is the one that was hashed; never for an empty hash."""
+    return bool(key_hash) and hmac.compare_digest(hash_key(key), key_hash)
+
+
+def audio_url(recording: str) -> str:
+    """Return the path of a recording's WAV on this server."""
+    return f"/api/v1/recordings/{recording}/audio"
+
+
+def count_nonfinite(data: bytes | memoryview) -> int:
+    """Return how many float32 samples are NaN or infinite."""
+    samples = np.frombuffer(data, dtype="<f4")
+    if np.isfinite(np.dot(samples, samples)):  # the usual case, in one pass
+        return 0
+    return int(samples.size - np.count_nonzero(np.isfinite(samples)))
+
+
+__all__ = ["Connection", "Counters", "Format", "Recorder", "RecorderSettings"]
