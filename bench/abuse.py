@@ -16,7 +16,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from time import perf_counter
@@ -41,7 +41,7 @@ _BURST = 200
 _BURST_EVERY_S = 2
 _ALLOWED_DELAY_MS = 1000
 _HUGE_BYTES = 8 << 20
-_PATIENCE_S = 2
+_PATIENCE_S = 0.5
 _SPAWN = multiprocessing.get_context("spawn")
 _KIND = KINDS["s16-100ms"]
 
@@ -63,9 +63,9 @@ def _send_garbage(address: Address, ready: Event, stop: Event) -> None:
     ready.set()
     attempts = 0
     while not stop.is_set():
-        for is_opened, garbage in _GARBAGE:
-            _misbehave(address, garbage, is_opened=is_opened)
-            attempts += 1
+        is_opened, garbage = _GARBAGE[attempts % len(_GARBAGE)]
+        _misbehave(address, garbage, is_opened=is_opened)
+        attempts += 1
     print(f"    {attempts} connections with garbage", flush=True)
 
 
@@ -135,19 +135,38 @@ def _read_to_the_end(connection: socket.socket) -> None:
 # ---- the phases --------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _disturbed(
-    work: Callable[[Address, Event, Event], None], address: Address
-) -> Iterator[tuple[Event, Event]]:
-    """Run `work` beside; yield the event it sets when ready, and the one it waits for."""
-    ready, proceed = _SPAWN.Event(), _SPAWN.Event()
-    process = _SPAWN.Process(target=work, args=(address, ready, proceed), daemon=True)
-    process.start()
-    yield ready, proceed
-    proceed.set()
-    process.join(60)
-    if process.exitcode != 0:
-        raise SystemExit(f"{work.__name__} ended with {process.exitcode}")
+class _Disturbance:
+    """One of the works above, in a process of its own."""
+
+    def __init__(self, work: Callable[[Address, Event, Event], None], address: Address) -> None:
+        self._ready, self._proceed = _SPAWN.Event(), _SPAWN.Event()
+        arguments = (address, self._ready, self._proceed)
+        self._process = _SPAWN.Process(target=work, args=arguments, daemon=True)
+        self._process.start()
+
+    def is_ready(self) -> bool:
+        """Tell whether it has done what goes before `proceed`."""
+        return self._ready.is_set() or self.is_over()
+
+    def proceed(self) -> None:
+        """Let it finish, or stop."""
+        self._proceed.set()
+
+    def is_over(self) -> bool:
+        """Tell whether it has ended.
+
+        Raises:
+            SystemExit: It failed.
+        """
+        if self._process.exitcode:
+            raise SystemExit(f"the disturber ended with {self._process.exitcode}")
+        return self._process.exitcode == 0
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        self.proceed()
+        self._process.join(30)
+        self.is_over()
 
 
 class _Phases:
@@ -159,10 +178,10 @@ class _Phases:
         self.worst_delay_ms = 0.0
         print(f"{'':<44} {'ack p50':>8} {'p99':>8} {'max ms':>8} {'late p99':>8}")
 
-    def run(self, name: str, until: Event | None = None) -> None:
-        """Measure for the set time, and on until `until` is set."""
+    def run(self, name: str, until: Callable[[], bool] = lambda: True) -> None:
+        """Measure for the set time, and again and again until `until` is true."""
         whole = Window()
-        while not whole.messages or (until is not None and not until.is_set()):
+        while not whole.messages or not until():
             window = self._load.run(self._seconds)
             self._load.drain()
             whole.messages += window.messages
@@ -183,16 +202,17 @@ def _measure(address: Address, kind: Kind, streams: int, seconds: float) -> bool
     load.drain()
     phases = _Phases(load, seconds)
     phases.run("quiet")
-    with _disturbed(_send_long, address) as (ready, finish):
-        phases.run("20 minutes sent as fast as possible", until=ready)
-        finish.set()
-        phases.run("these 20 minutes finished")
+    long = _Disturbance(_send_long, address)
+    phases.run("20 minutes sent as fast as possible", until=long.is_ready)
+    long.proceed()
+    phases.run("these 20 minutes finished", until=long.is_over)
     for name, work in (
         ("garbage and reconnections in a loop", _send_garbage),
         (f"bursts of {_BURST} opens and closes", _open_in_bursts),
     ):
-        with _disturbed(work, address):
-            phases.run(name)
+        disturbance = _Disturbance(work, address)
+        phases.run(name)
+        disturbance.stop()
     phases.run("quiet again")
     ending = load.finish()
     load.close()

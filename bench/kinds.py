@@ -61,17 +61,17 @@ KINDS = {
 class Route(Enum):
     """How streams reach a server, and what they may expect of it."""
 
-    STREAM = "/v1/stream"
+    STREAM = "stream"
     """micwire's own wire: numbered frames, acks, `finished`."""
-    PLAIN = "/websocket?events=1"
+    PLAIN = "plain"
     """micwire's plain socket: bare frames, acks, `finished`."""
-    SINK = "/websocket"
+    SINK = "sink"
     """A peer: bare frames, and no word back."""
 
     def target(self, kind: Kind) -> str:
         """Return the path and query to ask for."""
         if self is Route.STREAM:
-            return self.value
+            return "/v1/stream"
         query = f"encoding={kind.encoding}&sample_rate={kind.sample_rate}&channels=1"
         return f"/websocket?{query}&store=pcm_s16le{'&events=1' if self is Route.PLAIN else ''}"
 

@@ -40,6 +40,7 @@ _ACK = b'{"type":"ack","frames":'
 _HEADER = struct.Struct("<Q")
 _OBSERVE_S = 0.25
 _OPEN_AT_ONCE = 50
+_SEND_AT_ONCE = 64
 _UNLIMITED = 1 << 62
 
 
@@ -191,10 +192,15 @@ class Load:
         self._window = window = Window(unread_before=_unread_bytes(self._address[1]))
         self._window_began = began = perf_counter()
         step = self._kind.interval_s / self._count
+        sent_before = sum(stream.sent for stream in self._streams)
         turn, end, next_look = 0, began + seconds, began
         with _no_garbage_collection():
             while (now := perf_counter()) < end:
-                while (due := began + turn * step) <= now:
+                # Bounded, so that acks are read in time also when the sending is late.
+                for _ in range(_SEND_AT_ONCE):
+                    due = began + turn * step
+                    if due > now:
+                        break
                     self._send_next(now - due)
                     turn += 1
                     now = perf_counter()
@@ -204,6 +210,7 @@ class Load:
                 # epoll counts in whole milliseconds, rounded up: that is the lateness at rest.
                 self._poll(max(0.0, min(due, end) - perf_counter()))
         window.seconds = perf_counter() - began
+        window.messages = sum(stream.sent for stream in self._streams) - sent_before
         window.owed = sum(stream.owed for stream in self._streams)
         window.unread_after = _unread_bytes(self._address[1])
         return window
@@ -222,7 +229,6 @@ class Load:
         if self._header_at is not None:
             _HEADER.pack_into(message, self._header_at, stream.sent * self._kind.frames)
         stream.sent += 1
-        self._window.messages += 1
         try:
             written = stream.send(message)
         except BlockingIOError:
@@ -254,9 +260,13 @@ class Load:
         except BlockingIOError:
             written = 0
         except OSError as error:
+            if stream.closed:
+                return
             raise self._broken(stream, str(error)) from None
         stream.unwritten = stream.unwritten[written:]
-        if not stream.unwritten:
+        if stream.unwritten:
+            self._epoll.modify(stream.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        else:
             if stream.cut_message and stream.sent_at:
                 stream.sent_at[-1] = perf_counter()
             stream.cut_message = False

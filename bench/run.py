@@ -114,6 +114,7 @@ def measure(case: Case, settings: Settings) -> Row:
     Raises:
         SystemExit: The server does not start, or breaks off; with the end of its stderr.
     """
+    os.sync()  # what the last server left to the disk is not the burden of this one
     directory = Path(tempfile.mkdtemp(prefix="micwire-bench-", dir=settings.directory))
     data = directory / "data"
     data.mkdir()
@@ -346,8 +347,8 @@ def main() -> None:
     if arguments.json:
         document = {"machine": here, "rows": [asdict(row) for row in rows], "ratios": ratios(rows)}
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
-    if any(row.lost_frames or row.altered for row in rows):
-        sys.exit("frames were lost or altered")
+    if any(row.lost_frames or row.altered or row.unacked for row in rows):
+        sys.exit("frames were lost or altered, or not acknowledged")
 
 
 if __name__ == "__main__":

@@ -38,9 +38,16 @@ class Server:
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_ROOT)}
         with self._output.open("wb") as output, self._errors.open("ab") as errors:
             began = perf_counter()
-            self._process = subprocess.Popen(
-                self._command, stdout=output, stderr=errors, cwd=self._directory, env=environment
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdout=output,
+                    stderr=errors,
+                    cwd=self._directory,
+                    env=environment,
+                )
+            except OSError as error:
+                raise SystemExit(f"{self.name} can't be started: {error}") from None
         while (ready := _READY.search(self._output.read_bytes())) is None:
             if self._process.poll() is not None:
                 raise SystemExit(self.report(f"ended with {self._process.returncode} at its start"))

@@ -48,14 +48,10 @@ def _as_is(message: bytes) -> bytes:
 
 
 _FULL_SCALE = np.float32(32768)
-_LOWEST = np.float32(-32768)
-_HIGHEST = np.float32(32767)
 
 
 def _to_int16(message: bytes) -> memoryview:
     samples = np.frombuffer(message, "<f4") * _FULL_SCALE
     np.rint(samples, out=samples)
-    # np.clip says the same at more than twice the cost for a block this short.
-    np.maximum(samples, _LOWEST, out=samples)
-    np.minimum(samples, _HIGHEST, out=samples)
+    np.clip(samples, -32768, 32767, out=samples)
     return samples.astype(np.int16).data

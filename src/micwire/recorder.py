@@ -16,7 +16,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from micwire.core.audio import Format
 from micwire.core.errors import SERVICE_RESTART, MicwireError
 from micwire.core.interfaces import Journal, Library
 from micwire.core.recording import (
@@ -77,8 +76,6 @@ class Counters:
     frames_durable: int = 0
     frames_lost: int = 0
     errors: dict[str, int] = field(default_factory=dict)
-    commits: int = 0
-    commit_records: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -113,20 +110,22 @@ class Connection:
         self._room = asyncio.Event()
         self._is_lost = False
 
-    def feed(self, message: str | bytes, *, clipped: int = 0, nonfinite: int = 0) -> None:
-        """Take one message: text or audio. Never blocks, never raises for a peer's mistake.
-
-        `clipped` and `nonfinite` count samples that the carrier altered to store them.
-        """
+    def feed(self, message: str | bytes, *, clipped: int = 0, nonfinite: int = 0) -> bool:
+        """Take one message: text or audio; see `Link.feed`."""
         for event in self.session.receive(message):
             if isinstance(event, FramesArrived):
                 self._recorder.take_frames(self, event, clipped, nonfinite)
             else:
                 self._recorder.handle(self, event)
+        return not self.is_congested
+
+    def refuse(self, code: str, message: str) -> None:
+        """Close with an error, for a rule of the carrier that the peer broke."""
+        self._recorder.refuse(self, code, message)
 
     @property
     def is_congested(self) -> bool:
-        """Tell whether the carrier should stop reading until `has_room`."""
+        """Tell whether so much is not durable that the carrier should stop reading."""
         return self.session.is_congested and self.session.close_code is None
 
     async def has_room(self) -> None:
@@ -140,14 +139,10 @@ class Connection:
         return self.session.outgoing()
 
     @property
-    def close_code(self) -> int | None:
-        """The code to close with once everything outgoing is sent; None to stay open."""
-        return self.session.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """The reason that goes with the close code."""
-        return self.session.close_reason
+    def closing(self) -> tuple[int, str] | None:
+        """The code and reason to close with once everything outgoing is sent."""
+        code = self.session.close_code
+        return None if code is None else (code, self.session.close_reason)
 
     def wake(self) -> None:
         """Tell the carrier that there is something to send, and whoever waits for room."""
@@ -630,8 +625,6 @@ class Recorder:
                 waiter = self._waiters.get(id(record))
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
-        self.counters.commits += 1
-        self.counters.commit_records += len(records)
         if self._ack_timer is None:
             self._acknowledge()
 
@@ -820,6 +813,3 @@ def count_nonfinite(data: bytes | memoryview) -> int:
     if np.isfinite(np.dot(samples, samples)):  # the usual case, in one pass
         return 0
     return int(samples.size - np.count_nonzero(np.isfinite(samples)))
-
-
-__all__ = ["Connection", "Counters", "Format", "Recorder", "RecorderSettings"]

@@ -161,6 +161,19 @@ def test_sizes_of_64_bits_come_from_ds64(form: bytes) -> None:
     assert not info.truncated
 
 
+def test_only_an_rf64_file_has_sizes_of_64_bits() -> None:
+    ds64 = chunk(b"ds64", struct.pack("<QQQI", 92, 12, 3, 0))
+    head = riff(ds64, STEREO, chunk(b"data", b"", 2**32 - 1), size=2**32 - 1)
+    assert wav.parse(head, len(head) + 400).frames == 100
+
+
+def test_only_the_first_chunk_can_become_ds64() -> None:
+    junk, data = chunk(b"JUNK", bytes(28)), chunk(b"data", b"")
+    assert wav.layout(riff(junk, STEREO, data), 100).ds64_offset == 12
+    assert wav.layout(riff(STEREO, junk, data), 100).ds64_offset is None
+    assert wav.layout(riff(chunk(b"JUNK", bytes(26)), STEREO, data), 100).ds64_offset is None
+
+
 @pytest.mark.parametrize(
     ("riff_size", "data_size", "frames", "truncated"),
     [

@@ -163,13 +163,35 @@ def test_an_encoding_that_micwire_does_not_record_is_mended_as_well(tmp_path: Pa
     assert heard(path) == (4_000, 2, 1_000)
 
 
-def test_a_header_that_fell_behind_is_brought_up_to_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("audio_format", [STEREO, Format(Encoding.F32, 48_000, 1)])
+def test_a_header_that_fell_behind_is_brought_up_to_the_file(
+    audio_format: Format, tmp_path: Path
+) -> None:
     path = tmp_path / "behind.wav"
-    data = write_wav(path, STEREO, 500)
-    patch(path, 0, wav.header(STEREO, 300))
+    data = write_wav(path, audio_format, 500)
+    patch(path, 0, wav.header(audio_format, 300))
     done = repair(path)
     assert "claimed 1200 bytes" in done[0]
-    assert path.read_bytes() == wav.header(STEREO, 500) + data
+    assert "500 frames now (0.010 s)" in done[0]
+    assert len(done) == 2
+    assert path.read_bytes() == wav.header(audio_format, 500) + data
+
+
+def test_sound_that_looks_like_a_chunk_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "behind.wav"
+    path.write_bytes(wav.plain_header(STEREO, 2) + bytes(8) + b"LISTALSOSOUND" + bytes(3))
+    repair(path)
+    assert verify(path).frames == 6
+
+
+def test_the_pad_byte_is_not_taken_for_a_sample(tmp_path: Path) -> None:
+    path = tmp_path / "telephone.wav"
+    soundfile.write(path, np.zeros(1_001), 8_000, subtype="PCM_U8")
+    right = path.read_bytes()
+    assert len(right) == 44 + 1_001 + 1
+    patch(path, 4, bytes(4))
+    repair(path)
+    assert path.read_bytes() == right
 
 
 def test_chunks_behind_the_sound_stay_and_are_not_taken_for_sound(tmp_path: Path) -> None:
@@ -210,6 +232,15 @@ def test_the_table_of_an_rf64_file_and_its_name_stay(form: bytes, tmp_path: Path
     sizes = struct.pack("<QQQI", path.stat().st_size - 8, 2_000, 500, 1)
     assert path.read_bytes()[:60] == form + unknown + b"WAVE" + ds64[:8] + sizes + table
     assert repair(path) == [NOTHING_TO_MEND]
+
+
+def test_chunks_that_follow_without_a_pad_byte_are_not_taken_for_sound(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.wav"
+    write_wav(path, MONO_24, 101)
+    path.write_bytes(path.read_bytes()[:-1] + b"LIST\x04\x00\x00\x00INFO")
+    repair(path)
+    assert verify(path).frames == 101
+    assert path.read_bytes().endswith(b"INFO")
 
 
 def test_a_missing_pad_byte_is_added(tmp_path: Path) -> None:
@@ -313,6 +344,25 @@ def test_frames_that_no_sidecar_counts_are_not_cut_off(tmp_path: Path) -> None:
     with pytest.raises(WavError, match="400 bytes lie behind"):
         repair(path)
     assert path.read_bytes()[8:] == before[8:]
+
+
+def test_one_whole_frame_too_many_is_not_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "ours.wav"
+    write_wav(path, STEREO, 500)
+    write_sidecar(path, STEREO, 499, "finished")
+    patch(path, 0, wav.header(STEREO, 0))
+    with pytest.raises(WavError, match="4 bytes lie behind"):
+        repair(path)
+
+
+def test_pad_and_partial_frame_together_are_no_frame(tmp_path: Path) -> None:
+    path = tmp_path / "ours.wav"
+    write_wav(path, MONO_24, 101)
+    write_sidecar(path, MONO_24, 101, "finished")
+    right = path.read_bytes()
+    path.write_bytes(wav.header(MONO_24, 0) + right[80:] + b"\x01\x02")
+    repair(path)
+    assert path.read_bytes() == right
 
 
 def test_header_and_sidecar_of_different_formats_are_left_to_a_person(tmp_path: Path) -> None:

@@ -224,6 +224,19 @@ def test_a_wav_without_a_sidecar_has_only_its_header_checked(tmp_path: Path) -> 
     assert "the file holds 2645" in "; ".join(verify(path).problems)
 
 
+def test_sound_that_ends_within_a_frame_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "other.wav"
+    head = wav.plain_header(STEREO, 10)
+    path.write_bytes(head[:4] + b"\x4e" + head[5:40] + b"\x2a" + head[41:] + bytes(42))
+    assert verify(path).problems == ("its sound ends within a frame: 42 bytes of sound",)
+
+
+def test_a_sidecar_without_a_digest_leaves_the_samples_unproven(tmp_path: Path) -> None:
+    report = verify(Recording(tmp_path, status="interrupted").write(digest=None).path)
+    assert report.ok
+    assert "can't be proven" in report.notes[0]
+
+
 def test_a_recording_without_frames_needs_no_wav(tmp_path: Path) -> None:
     recording = Recording(tmp_path, frames=0).write()
     recording.path.unlink()

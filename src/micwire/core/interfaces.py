@@ -192,3 +192,43 @@ class Library(Protocol):
     def close(self) -> None:
         """File and sync what was taken, then end. Blocks."""
         ...
+
+
+class Link(Protocol):
+    """One connection as a carrier sees it. A carrier needs no framework and no more than this."""
+
+    def feed(self, message: str | bytes) -> bool:
+        """Take one message; False if `has_room` is to be awaited before the next.
+
+        Never blocks, never raises for a peer's mistake.
+        """
+        ...
+
+    async def has_room(self) -> None:
+        """Wait until the disk has caught up with this connection, or it is closed."""
+        ...
+
+    def outgoing(self) -> list[str]:
+        """Return the texts to send, oldest first, and forget them."""
+        ...
+
+    @property
+    def closing(self) -> tuple[int, str] | None:
+        """The code and reason to close with once everything outgoing is sent."""
+        ...
+
+    def lost(self) -> None:
+        """The socket is gone. What was fed stays; nothing more can be sent."""
+        ...
+
+
+class RecorderLink(Link, Protocol):
+    """A link to the recorder, for a carrier that translates."""
+
+    def feed(self, message: str | bytes, *, clipped: int = 0, nonfinite: int = 0) -> bool:
+        """As `Link.feed`; the counts are of samples that the carrier had to alter."""
+        ...
+
+    def refuse(self, code: str, message: str) -> None:
+        """Close with an error, for a rule of the carrier that the peer broke."""
+        ...

@@ -45,6 +45,10 @@ class LocalJournal:
         self._pending: deque[Record] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self.commits = 0
+        """How often the journal was written and synced."""
+        self.commit_seconds = 0.0
+        """How long that took in all."""
         self._events: JournalEvents | None = None
         self._thread = threading.Thread(target=self._run, name="micwire-journal", daemon=True)
 
@@ -112,7 +116,10 @@ class LocalJournal:
             if not self._commit() or closing:
                 return
             if not self._closing:
-                pause = self._commit_interval_s - (time.monotonic() - began)
+                took = time.monotonic() - began
+                self.commits += 1
+                self.commit_seconds += took
+                pause = self._commit_interval_s - took
                 if pause > 0:
                     time.sleep(pause)
 

@@ -187,9 +187,8 @@ def _verify(
         problems.append(_claims_too_much(found, room))
     if sidecar is not None:
         problems += _disagreements(sidecar, audio_format, frames)
-        gaps = [(first, min(end, frames)) for first, end in sidecar.gaps if first < frames]
         file.seek(found.data_offset)
-        digest, spoiled = _read_sound(file, frames, found.frame_bytes, gaps, progress)
+        digest, spoiled = _read_sound(file, frames, found.frame_bytes, sidecar.gaps, progress)
         problems += [f"the gap at frame {first} does not hold zeros" for first in spoiled]
         if not sidecar.is_final:
             notes.append("it is still being recorded: what its header claims was checked")
@@ -253,7 +252,7 @@ def _read_sound(
     file: BinaryIO,
     frames: int,
     frame_bytes: int,
-    gaps: list[tuple[int, int]],
+    gaps: tuple[tuple[int, int], ...],
     progress: Progress | None,
 ) -> tuple[str, list[int]]:
     """Return the digest of the sound, and the first frames of gaps that hold more than zeros."""

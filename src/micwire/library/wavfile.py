@@ -90,6 +90,9 @@ class WavFile:
     def sync(self) -> None:
         """Make what is written durable, then say so in the header."""
         with self._opened() as descriptor:
+            length = self._offset(self.written)
+            if self._files.size(descriptor) < length:  # a gap is the last thing in it
+                self._files.truncate(descriptor, length)
             sync_or_fail(self._files, descriptor)
             self._write_header(descriptor)
         self.synced = self.written

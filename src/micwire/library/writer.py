@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from micwire.core.errors import DataDirectoryError, StorageFailedError
+from micwire.core.errors import StorageFailedError
 from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
 from micwire.core.recording import Closed, Ending, RecordingState, sidecar_fields
 from micwire.core.records import Kind, Record, recording_bytes
@@ -443,21 +443,6 @@ class WavWriter:
             digest=digest,
             client_digest=client_digest,
         )
-
-
-def prepare_data_directory(data: Path) -> None:
-    """Make the data directory and the part of it that is ours.
-
-    Raises:
-        DataDirectoryError: It can't be made or is not writable.
-    """
-    try:
-        (data / ".micwire").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataDirectoryError(
-            f"{data} can't be used for recordings: {error.strerror}."
-            " Name a directory that you may write to, with --data"
-        ) from error
 
 
 def _payload_bytes(records: Sequence[Record]) -> int:

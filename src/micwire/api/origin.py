@@ -1,0 +1,52 @@
+"""Which pages may open a socket here: the exact Origin check.
+
+A browser sends cookies and reaches loopback addresses from any page it shows, so a socket
+without this check is open to every website a person visits.
+"""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a listening address can only be reached from this machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+class OriginRule:
+    """May the page of this handshake record here?
+
+    Args:
+        allowed: Further origins, such as `https://app.example`, in lower case.
+        is_local: The server listens on loopback only: then its own names are the loopback
+            ones, so that a page cannot reach it through a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, allowed: tuple[str, ...], *, is_local: bool) -> None:
+        self._allowed = frozenset(allowed)
+        self._is_local = is_local
+
+    def __call__(self, scope: MutableMapping[str, Any]) -> bool:
+        """Judge one handshake. No Origin at all is a program, not a page."""
+        headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        origins = [value.lower() for name, value in headers if name == b"origin"]
+        hosts = [value.lower() for name, value in headers if name == b"host"]
+        if not origins:
+            return True
+        if len(origins) > 1:
+            return False
+        if origins[0] in self._allowed:
+            return True
+        if len(hosts) != 1 or (self._is_local and not _is_loopback_name(hosts[0])):
+            return False
+        # Behind a proxy that ends TLS the page is https and the socket is not.
+        return origins[0] in (f"http://{hosts[0]}", f"https://{hosts[0]}")
+
+
+def _is_loopback_name(host: str) -> bool:
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    return name in _LOOPBACK_NAMES or (
+        name.startswith("127.") and name[4:].replace(".", "").isdigit()
+    )

@@ -1,0 +1,407 @@
+"""The ASGI application: joins journal, library, recorder, carriers and routes.
+
+`create_app` is for embedding, `serve` is what the command line runs.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from micwire.api.audio import audio_response
+from micwire.api.metrics import Metrics, Snapshot
+from micwire.api.origin import OriginRule, is_loopback
+from micwire.config import MIB, Config
+from micwire.core.errors import DataDirectoryError, MicwireError
+from micwire.core.interfaces import Files, Readable
+from micwire.core.recording import Closed, sidecar_fields
+from micwire.core.session import Limits
+from micwire.core.wav import header_bytes
+from micwire.failpoints import failpoint
+from micwire.files import FailpointFiles, LocalFiles
+from micwire.journal.local import LocalJournal
+from micwire.library.writer import LibraryFiles, WavWriter
+from micwire.lock import DataLock
+from micwire.recorder import Connection, Recorder, RecorderSettings
+from micwire.transports.plain import PlainEndpoint
+from micwire.transports.websocket import StreamEndpoint
+
+EXIT_TEMPORARY_FAILURE = 75
+"""EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
+_WEB = Path(__file__).parent / "web"
+_UUID_LENGTH = 36
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class MicwireApp:
+    """The ASGI application of one data directory.
+
+    Args:
+        config: Settings.
+        on_failed: Called once when a write or sync has failed: the process should end.
+
+    Everything begins with `start` and ends with `stop`, `close`; a server that speaks the
+    lifespan protocol calls them.
+    """
+
+    def __init__(
+        self, config: Config, on_failed: Callable[[MicwireError], None] = lambda error: None
+    ) -> None:
+        self.config = config
+        self._hit = failpoint(config.failpoint)
+        self._lock: DataLock | None = None
+        data = config.data
+        self._journal = LocalJournal(
+            data / ".micwire" / "journal",
+            self._files("journal"),
+            segment_bytes=int(config.segment_mb * MIB),
+        )
+        self._library = WavWriter(
+            data,
+            LibraryFiles(self._files("wav"), self._files("sidecar"), self._files("closed")),
+            oldest_pins=self._journal.oldest_pins,
+            backlog_bytes=lambda: self._journal.kept_bytes,
+        )
+        self._limits = Limits()
+        self._recorder: Recorder | None = None
+        self._on_failed = on_failed
+        metrics = Metrics(self._snapshot)
+        self._routes = Starlette(
+            routes=[
+                Route("/", self._page),
+                Route("/healthz", self._health),
+                Route("/metrics", partial(_metrics, metrics)),
+                Route("/api/v1/recordings/{recording}", self._recording),
+                Route("/api/v1/recordings/{recording}/audio", self._audio),
+            ]
+        )
+        rule = OriginRule(config.allow_origin, is_local=is_loopback(config.host))
+        self._sockets: dict[str, StreamEndpoint | PlainEndpoint] = {
+            "/v1/stream": StreamEndpoint(self._connect, rule),
+            "/websocket": PlainEndpoint(
+                partial(self._connect, is_plain=True),
+                rule,
+                self._limits.max_message_bytes,
+            ),
+        }
+
+    def _files(self, area: str) -> Files:
+        files = LocalFiles()
+        return files if self._hit is None else FailpointFiles(files, area, self._hit)
+
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder; there is one from `start` on."""
+        if self._recorder is None:
+            raise RuntimeError("micwire was not started: run the app's lifespan, or call start()")
+        return self._recorder
+
+    def _connect(self, wake: Callable[[], None], *, is_plain: bool = False) -> Connection:
+        return self.recorder.connect(wake, is_plain=is_plain)
+
+    # ---- life --------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Lock the data directory, recover, and be ready for connections.
+
+        Raises:
+            MicwireError: The directory can't be used or what is in it can't be recovered.
+        """
+        data = self.config.data
+        self._lock = await to_thread.run_sync(DataLock, data)
+        total = (await to_thread.run_sync(shutil.disk_usage, data)).total
+        self._recorder = Recorder(
+            self._journal,
+            self._library,
+            RecorderSettings(
+                limits=self._limits,
+                max_recordings=self.config.max_recordings,
+                min_free_bytes=min(int(self.config.min_free_mb * MIB), total // 20),
+                unfinished_days=self.config.unfinished_days,
+            ),
+            is_taken=lambda path: any(
+                (data / f"{path}{end}").exists() for end in (".wav", ".json")
+            ),
+            hit=self._hit,
+            on_failed=self._on_failed,
+        )
+        await self._recorder.start()
+
+    async def stop(self) -> None:
+        """Take nothing new, make everything durable, and close every link with 1012."""
+        if self._recorder is not None:
+            await self._recorder.stop()
+
+    async def close(self) -> None:
+        """Bring every WAV up to date and let the data directory go."""
+        if self._recorder is not None:
+            await self._recorder.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of an ASGI server."""
+        if scope["type"] == "websocket":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            endpoint = self._sockets.get(path)
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._routes(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except MicwireError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # ---- routes ------------------------------------------------------------------
+
+    async def _page(self, request: Request) -> Response:
+        return FileResponse(_WEB / "index.html")
+
+    async def _health(self, request: Request) -> Response:
+        recorder = self.recorder
+        if recorder.error is not None:
+            status = "storage-failed"
+        elif recorder.is_full:
+            status = "storage-full"
+        else:
+            status = "stopping" if recorder.is_stopping else "ok"
+        return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+
+    async def _recording(self, request: Request) -> Response:
+        recording = request.path_params["recording"]
+        state = self.recorder.state(recording) if _is_uuid(recording) else None
+        if state is not None:
+            return JSONResponse(sidecar_fields(state, "recording", None))
+        closed = await self._closed(recording)
+        if closed is None:
+            return _not_found()
+        sidecar = self.config.data / f"{closed.path}.json"
+        try:
+            return JSONResponse(json.loads(await to_thread.run_sync(sidecar.read_bytes)))
+        except FileNotFoundError:
+            return _not_found()
+
+    async def _audio(self, request: Request) -> Response:
+        recording = request.path_params["recording"]
+        readable = self._library.readable(recording) if _is_uuid(recording) else None
+        if readable is not None and self.recorder.state(recording) is not None:
+            return audio_response(request, readable, None)
+        closed = await self._closed(recording)
+        if closed is None:
+            return _not_found()
+        path = self.config.data / f"{closed.path}.wav"
+        if not await to_thread.run_sync(path.exists):
+            return _not_found()
+        offset = header_bytes(closed.format)
+        return audio_response(
+            request, Readable(str(path), closed.format, offset, closed.frames), closed.digest
+        )
+
+    async def _closed(self, recording: str) -> Closed | None:
+        if not _is_uuid(recording):
+            return None
+        closed = await to_thread.run_sync(self._library.closed, recording)
+        return None if closed is None or closed.status == "deleted" else closed
+
+    def _snapshot(self) -> Snapshot:
+        recorder, counters = self.recorder, self.recorder.counters
+        return Snapshot(
+            open_recordings=len(recorder.states()),
+            connections=recorder.connections,
+            unacked_frames=recorder.unacked_frames(),
+            journal_bytes=self._journal.kept_bytes,
+            frames_received=counters.frames_received,
+            frames_durable=counters.frames_durable,
+            frames_lost=counters.frames_lost,
+            commits=self._journal.commits,
+            commit_seconds=self._journal.commit_seconds,
+            errors=counters.errors,
+        )
+
+
+async def _metrics(metrics: Metrics, request: Request) -> Response:
+    return Response(metrics.text(), media_type=metrics.content_type)
+
+
+def _is_uuid(text: str) -> bool:
+    return (
+        len(text) == _UUID_LENGTH
+        and text.count("-") == 4
+        and all(part.isalnum() for part in text.split("-"))
+        and set(text) <= set("0123456789abcdef-")
+        and [len(part) for part in text.split("-")] == [8, 4, 4, 4, 12]
+    )
+
+
+def _not_found() -> Response:
+    return JSONResponse(
+        {"status": 404, "title": "There is no such recording."},
+        404,
+        media_type="application/problem+json",
+    )
+
+
+def create_app(config: Config | None = None) -> MicwireApp:
+    """Return the ASGI application; without a config, from environment and `micwire.toml`."""
+    return MicwireApp(config or Config())
+
+
+# ---- the server that the command line runs ---------------------------------------------
+
+
+class PortTakenError(MicwireError):
+    """The address can't be listened on."""
+
+    code = "port-taken"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with micwire's order of starting and stopping."""
+
+    def __init__(self, config: uvicorn.Config, app: MicwireApp, address: str) -> None:
+        super().__init__(config)
+        self._app = app
+        self._address = address
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        # Not raised again at the end, as uvicorn would: a stop that was asked for exits with 0.
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        print(f"micwire is at {self._address}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.stop()
+        await super().shutdown(sockets=sockets)
+
+
+def serve(config: Config) -> int:
+    """Run a server until it is told to stop; return the exit status.
+
+    Raises:
+        MicwireError: It can't begin: the port or the data directory is taken, or what is
+            in it can't be recovered.
+    """
+    configure_logging()
+    sock = _bind(config.host, config.port)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    address = f"http://{host}:{sock.getsockname()[1]}"
+    if not is_loopback(config.host):
+        print(
+            f"WARNING: {address} can be reached from other machines, and nothing asks who"
+            " is there: everybody who reaches it can record and listen. Put it behind a"
+            " proxy with a sign-in, or use --host 127.0.0.1.",
+            file=sys.stderr,
+        )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, sock, address))
+
+
+async def _serve(config: Config, sock: socket.socket, address: str) -> int:
+    log = structlog.get_logger("micwire")
+    failed = False
+
+    def on_failed(error: MicwireError) -> None:
+        nonlocal failed
+        failed = True
+        log.error("storage failed; exiting", code=error.code, reason=str(error))
+        # Time for clients to hear it; and an end even if a thread hangs in the kernel.
+        asyncio.get_running_loop().call_later(1.5, partial(setattr, server, "should_exit", True))
+        deadline = threading.Timer(4.0, os._exit, (EXIT_TEMPORARY_FAILURE,))
+        deadline.daemon = True
+        deadline.start()
+
+    app = MicwireApp(config, on_failed)
+    server = _Server(_uvicorn_config(app), app, address)
+    try:
+        await app.start()
+        await server.serve(sockets=[sock])
+    finally:
+        sock.close()
+        await app.close()
+    return EXIT_TEMPORARY_FAILURE if failed else 0
+
+
+def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        # Above our own limit, so that a client that is over it is told so by an `error`.
+        ws_max_size=4 * Limits().max_message_bytes,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        raise PortTakenError(
+            f"can't listen on {host}:{port}: {error.strerror or error}."
+            " Choose another port with --port (0 takes a free one)"
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def configure_logging() -> None:
+    """Log to standard error, one line an event: fixed text, values as fields."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+
+
+__all__ = ["DataDirectoryError", "MicwireApp", "PortTakenError", "create_app", "serve"]

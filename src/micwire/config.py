@@ -1,0 +1,73 @@
+"""One frozen object with every setting, made at the edge.
+
+Flags beat the environment (`MICWIRE_*`), which beats `micwire.toml`, which beats defaults.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+MIB = 1 << 20
+
+
+class Config(BaseSettings):
+    """Settings of a server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MICWIRE_", toml_file="micwire.toml", frozen=True, extra="ignore"
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data: Path = Field(Path("recordings"), description="Where recordings are kept.")
+    allow_origin: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further origins whose pages may record, such as https://app.example."
+    )
+    min_free_mb: float = Field(
+        256,
+        ge=0,
+        description="Below this room (MiB, at most 5 % of the disk) new recordings are refused;"
+        " below half of it streaming ones stop.",
+    )
+    max_recordings: int = Field(2_000, ge=1, description="Recordings that may stream at once.")
+    unfinished_days: float = Field(
+        7, gt=0, description="Days that an unfinished recording waits for its client."
+    )
+    segment_mb: float = Field(16, ge=4, le=1024, description="Size of a journal segment, MiB.")
+    failpoint: str = Field(
+        "", description="For tests: NAME:COUNT kills the process there, the COUNT-th time."
+    )
+
+    @field_validator("allow_origin", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("allow_origin")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            scheme, _, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not rest or "/" in rest:
+                raise ValueError(f"{origin!r} is no origin; one looks like https://app.example")
+        return tuple(origin.lower() for origin in value)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, `micwire.toml`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,1 @@
+"""Carriers: bytes in, bytes out. What the bytes mean is in `micwire.core`."""

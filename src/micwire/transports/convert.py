@@ -1,0 +1,70 @@
+"""Samples from one encoding to another, for carriers whose pages know only one.
+
+The one place where micwire alters a sample, and it counts each one it had to.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micwire.core.audio import Encoding
+
+
+class Converted(NamedTuple):
+    """Samples in the encoding wanted, and how many could not be kept as they were."""
+
+    data: bytes
+    clipped: int
+    """Samples beyond full scale, infinities among them."""
+    nonfinite: int
+    """NaN (stored as 0) and infinities (clipped)."""
+
+
+def convert(data: bytes, source: Encoding, target: Encoding) -> Converted:
+    """Convert whole samples.
+
+    Integers are `clip(rint(x * full_scale))` of floats, where full scale is 2^15 or 2^23:
+    -1.0 is the lowest integer and +1.0 is clipped to the highest. NaN becomes 0.
+
+    Args:
+        data: Samples, little endian.
+        source: How they are written.
+        target: How they are wanted. The same as `source` changes nothing.
+
+    >>> convert(np.array([0.5, -1.0, 1.25], "<f4").tobytes(), Encoding.F32, Encoding.S16)
+    Converted(data=b'\\x00@\\x00\\x80\\xff\\x7f', clipped=1, nonfinite=0)
+    """
+    if source is target:
+        return Converted(data, 0, 0)
+    samples = _as_floats(data, source)
+    if target is Encoding.F32:
+        return Converted(samples.astype("<f4").tobytes(), 0, 0)
+    return _as_integers(samples, target)
+
+
+def _as_floats(data: bytes, source: Encoding) -> NDArray[np.float32] | NDArray[np.float64]:
+    if source is Encoding.F32:
+        return np.frombuffer(data, dtype="<f4")
+    if source is Encoding.S16:
+        return np.frombuffer(data, dtype="<i2") / np.float64(1 << 15)
+    padded = np.zeros((len(data) // 3, 4), dtype=np.uint8)
+    padded[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+    return padded.view("<i4")[:, 0] / np.float64(1 << 31)
+
+
+def _as_integers(samples: NDArray[np.float32] | NDArray[np.float64], target: Encoding) -> Converted:
+    highest = (1 << (8 * target.sample_bytes - 1)) - 1
+    scaled = samples * samples.dtype.type(highest + 1)  # a power of two: exact
+    np.rint(scaled, out=scaled)
+    clipped = nonfinite = 0
+    # NaN makes both comparisons false, so the rare cases all go the slow way.
+    if not (scaled.min(initial=0) >= -highest - 1 and scaled.max(initial=0) <= highest):
+        is_beyond = (scaled < -highest - 1) | (scaled > highest)
+        clipped = int(np.count_nonzero(is_beyond))
+        nonfinite = int(scaled.size - np.count_nonzero(np.isfinite(scaled)))
+        scaled = np.where(np.isnan(scaled), 0, np.clip(scaled, -highest - 1, highest))
+    if target is Encoding.S16:
+        return Converted(scaled.astype("<i2").tobytes(), clipped, nonfinite)
+    whole = scaled.astype("<i4").view(np.uint8).reshape(-1, 4)
+    return Converted(whole[:, :3].tobytes(), clipped, nonfinite)
