@@ -1,1 +1,22 @@
 """Carry a browser's microphone to a server and keep every sample as WAV."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from micwire.core.audio import Encoding, Format
+from micwire.core.errors import MicwireError, RefusedError
+
+if TYPE_CHECKING:
+    from micwire.client import connect
+
+__all__ = ["Encoding", "Format", "MicwireError", "RefusedError", "connect"]
+
+_LAZY = {"connect": "micwire.client"}
+"""What is imported when it is first asked for: numpy and sockets take their time."""
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'micwire' has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)

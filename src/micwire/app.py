@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -39,8 +39,10 @@ from micwire.journal.local import LocalJournal
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.lock import DataLock
 from micwire.recorder import Connection, Recorder, RecorderSettings
-from micwire.transports.plain import PlainEndpoint
-from micwire.transports.websocket import StreamEndpoint
+from micwire.transports.direct import DirectSocket
+from micwire.transports.handshake import Door
+from micwire.transports.plain import PlainDoor
+from micwire.transports.websocket import AsgiSockets, StreamDoor
 
 EXIT_TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
@@ -95,14 +97,13 @@ class MicwireApp:
             ]
         )
         rule = OriginRule(config.allow_origin, is_local=is_loopback(config.host))
-        self._sockets: dict[str, StreamEndpoint | PlainEndpoint] = {
-            "/v1/stream": StreamEndpoint(self._connect, rule),
-            "/websocket": PlainEndpoint(
-                partial(self._connect, is_plain=True),
-                rule,
-                self._limits.max_message_bytes,
+        self.doors: dict[str, Door] = {
+            "/v1/stream": StreamDoor(self._connect, rule),
+            "/websocket": PlainDoor(
+                partial(self._connect, is_plain=True), rule, self._limits.max_message_bytes
             ),
         }
+        self._sockets = AsgiSockets(self.doors)
 
     def _files(self, area: str) -> Files:
         files = LocalFiles()
@@ -161,12 +162,8 @@ class MicwireApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of an ASGI server."""
         if scope["type"] == "websocket":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            endpoint = self._sockets.get(path)
-            if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-        if scope["type"] == "lifespan":
+            await self._sockets(scope, receive, send)
+        elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             await self._routes(scope, receive, send)
@@ -361,12 +358,9 @@ def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
+        ws=cast("type[asyncio.Protocol]", partial(DirectSocket, app.doors)),
         # Above our own limit, so that a client that is over it is told so by an `error`.
         ws_max_size=4 * Limits().max_message_bytes,
-        ws_ping_interval=20,
-        ws_ping_timeout=20,
         lifespan="off",
         access_log=False,
         log_config=None,

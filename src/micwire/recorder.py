@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import isfinite
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -43,6 +44,7 @@ from micwire.core.session import (
 )
 from micwire.core.wire import Finished, Open, Opened
 
+_FRAMES = Kind.FRAMES
 OPEN_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 HEARTBEAT_S = 0.7
@@ -87,6 +89,10 @@ class Live:
     durable: int
     owner: "Connection | None" = None
     idle_since: float = 0.0
+    is_float: bool = False
+
+    def __post_init__(self) -> None:
+        self.is_float = self.state.about.format.encoding.is_float
 
 
 class Connection:
@@ -356,11 +362,11 @@ class Recorder:
         live = connection.live
         if live is None or self.is_stopping:
             return
-        if live.state.about.format.encoding.is_float:
+        if live.is_float:
             nonfinite += count_nonfinite(event.data)
         state = live.state
         record = Record(
-            Kind.FRAMES,
+            _FRAMES,
             live.key,
             event.first_frame,
             event.frames,
@@ -614,14 +620,16 @@ class Recorder:
         if self.error is not None:
             return
         for record in records:
-            live = self._live.get(record.recording)
-            if live is not None and record.kind in (Kind.FRAMES, Kind.GAP):
-                live.durable = record.end
+            if record.is_audio:
+                live = self._live.get(record.recording)
+                if live is not None:
+                    live.durable = end = record.end
+                    owner = live.owner
+                    if owner is not None:
+                        owner.session.durable(end)
+                        self._dirty.add(owner)
                 self.counters.frames_durable += record.frames
-                if live.owner is not None:
-                    live.owner.session.durable(record.end)
-                    self._dirty.add(live.owner)
-            elif record.kind is not Kind.FRAMES:
+            else:
                 waiter = self._waiters.get(id(record))
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
@@ -810,6 +818,6 @@ def audio_url(recording: str) -> str:
 def count_nonfinite(data: bytes | memoryview) -> int:
     """Return how many float32 samples are NaN or infinite."""
     samples = np.frombuffer(data, dtype="<f4")
-    if np.isfinite(np.dot(samples, samples)):  # the usual case, in one pass
+    if isfinite(np.dot(samples, samples)):  # the usual case, in one pass
         return 0
     return int(samples.size - np.count_nonzero(np.isfinite(samples)))

@@ -4,9 +4,6 @@ A browser sends cookies and reaches loopback addresses from any page it shows, s
 without this check is open to every website a person visits.
 """
 
-from collections.abc import MutableMapping
-from typing import Any
-
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -28,21 +25,25 @@ class OriginRule:
         self._allowed = frozenset(allowed)
         self._is_local = is_local
 
-    def __call__(self, scope: MutableMapping[str, Any]) -> bool:
-        """Judge one handshake. No Origin at all is a program, not a page."""
-        headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        origins = [value.lower() for name, value in headers if name == b"origin"]
-        hosts = [value.lower() for name, value in headers if name == b"host"]
+    def __call__(self, origins: list[str], hosts: list[str]) -> bool:
+        """Judge the Origin and Host headers of a handshake.
+
+        No Origin at all is a program, not a page.
+        """
         if not origins:
             return True
         if len(origins) > 1:
             return False
-        if origins[0] in self._allowed:
+        origin = origins[0].lower()
+        if origin in self._allowed:
             return True
-        if len(hosts) != 1 or (self._is_local and not _is_loopback_name(hosts[0])):
+        if len(hosts) != 1:
+            return False
+        host = hosts[0].lower()
+        if self._is_local and not _is_loopback_name(host):
             return False
         # Behind a proxy that ends TLS the page is https and the socket is not.
-        return origins[0] in (f"http://{hosts[0]}", f"https://{hosts[0]}")
+        return origin in (f"http://{host}", f"https://{host}")
 
 
 def _is_loopback_name(host: str) -> bool:

@@ -86,6 +86,8 @@ class RecordingState:
     is_deleted: bool = False
     idle_s: float = 0.0
     """For how long no client has been connected, as far as servers were up to count."""
+    _about_json: str = field(default="", repr=False, compare=False)
+    # Every state is written at the head of each journal segment; this part never changes.
 
     @property
     def gap_frames(self) -> int:
@@ -98,9 +100,9 @@ class RecordingState:
         Raises:
             LogContradictionError: Frames are missing before this record.
         """
+        if record.is_audio:
+            return self._advance(record)
         match record.kind:
-            case Kind.FRAMES | Kind.GAP:
-                return self._advance(record)
             case Kind.MARK:
                 mark = MarkEntry(record.first_frame, bytes(record.payload).decode())
                 if mark in self.marks:
@@ -110,22 +112,23 @@ class RecordingState:
                 self.ending = Ending(**json.loads(bytes(record.payload)))
             case Kind.DELETE:
                 self.is_deleted = True
-            case Kind.STATE | Kind.HEAD | Kind.CLOSED:
+            case _:
                 raise ValueError(f"{record.kind.name} is not applied to a state")
         return True
 
     def _advance(self, record: Record) -> bool:
-        if record.end <= self.frames:
+        end = record.end
+        if end <= self.frames:
             return False
         if record.first_frame != self.frames:
             raise LogContradictionError(
                 f"recording {self.about.recording} holds {self.frames} frames"
                 f" and its next record begins at frame {record.first_frame}"
             )
-        self.frames = record.end
+        self.frames = end
         self.clipped += record.clipped
         self.nonfinite += record.nonfinite
-        if record.kind is Kind.GAP:
+        if record.is_gap:
             facts = json.loads(bytes(record.payload))
             self.gaps.append(
                 GapEntry(record.first_frame, record.frames, facts["cause"], facts["exact"])
@@ -134,15 +137,28 @@ class RecordingState:
 
     def record(self) -> Record:
         """Return this state as the record that replaces all before it."""
-        facts = asdict(self)
-        facts["about"]["format"] = format_fields(self.about.format)
-        payload = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+        if not self._about_json:
+            facts = asdict(self.about) | {"format": format_fields(self.about.format)}
+            self._about_json = _json(facts)
+        rest = _json(
+            {
+                "epoch": self.epoch,
+                "frames": self.frames,
+                "gaps": [asdict(gap) for gap in self.gaps],
+                "marks": [asdict(mark) for mark in self.marks],
+                "clipped": self.clipped,
+                "nonfinite": self.nonfinite,
+                "ending": None if self.ending is None else asdict(self.ending),
+                "is_deleted": self.is_deleted,
+                "idle_s": self.idle_s,
+            }
+        )
         return Record(
             Kind.STATE,
             recording_bytes(self.about.recording),
             self.frames,
             epoch=self.epoch,
-            payload=payload,
+            payload=f'{{"about":{self._about_json},{rest[1:]}'.encode(),
         )
 
     @staticmethod
@@ -204,12 +220,14 @@ class Ledger:
             LogContradictionError: The record speaks of a recording that the log does not
                 know, or frames are missing before it.
         """
+        state = self.states.get(record.recording)
+        if state is not None and record.is_audio:
+            return state.apply(record)
         if record.kind is Kind.STATE:
             self.states[record.recording] = RecordingState.from_record(record)
             return True
         if record.kind is Kind.CLOSED:
             return self.states.pop(record.recording, None) is not None
-        state = self.states.get(record.recording)
         if state is None:
             return self._unknown(record)
         return state.apply(record)
@@ -218,6 +236,10 @@ class Ledger:
     def _unknown(record: Record) -> bool:
         # Behind CLOSED nothing is appended for a recording, so this can only be damage.
         raise LogContradictionError(f"a {record.kind.name} record belongs to no recording")
+
+
+def _json(facts: dict[str, object]) -> str:
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 
 
 def gap_record(recording: bytes, epoch: int, gap: GapEntry) -> Record:

@@ -49,6 +49,11 @@ class Kind(IntEnum):
     """The recording is in the library for good; the journal forgets it."""
 
 
+# On Python 3.11 `Kind.FRAMES` is a slow look-up, and these are compared for every message.
+_FRAMES = Kind.FRAMES
+_GAP = Kind.GAP
+
+
 @dataclass(slots=True)
 class Record:
     """One entry of the log. `clipped` and `nonfinite` count samples of this record."""
@@ -61,6 +66,16 @@ class Record:
     payload: bytes | memoryview = b""
     clipped: int = 0
     nonfinite: int = 0
+
+    @property
+    def is_audio(self) -> bool:
+        """Tell whether the record moves the recording's end: frames or a gap."""
+        return self.kind is _FRAMES or self.kind is _GAP
+
+    @property
+    def is_gap(self) -> bool:
+        """Tell whether the record declares frames lost."""
+        return self.kind is _GAP
 
     @property
     def end(self) -> int:
@@ -85,12 +100,10 @@ def recording_id(raw: bytes) -> str:
 
 def encode_header(record: Record, segment: int, checksum: Checksum, extend: Extend) -> bytes:
     """Return the header to write before `record.payload` in segment number `segment`."""
-    header = bytearray(HEADER.size)
-    HEADER.pack_into(
-        header,
-        0,
+    payload = record.payload
+    header = HEADER.pack(
         MAGIC,
-        len(record.payload),
+        len(payload),
         0,
         record.kind,
         segment,
@@ -101,8 +114,8 @@ def encode_header(record: Record, segment: int, checksum: Checksum, extend: Exte
         record.clipped,
         record.nonfinite,
     )
-    _CRC.pack_into(header, _CRC_AT, extend(checksum(bytes(header)), bytes(record.payload)))
-    return bytes(header)
+    crc = extend(checksum(header), payload if type(payload) is bytes else bytes(payload))
+    return b"%b%b%b" % (header[:_CRC_AT], _CRC.pack(crc), header[_CRC_AT + 4 :])
 
 
 def read_records(

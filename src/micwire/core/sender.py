@@ -57,6 +57,7 @@ OVER = (State.FINISHED, State.DISCARDED, State.REFUSED)
 
 TRANSITIONS: dict[tuple[State, type[ServerMessage]], State] = {
     # What is not listed is a mistake of the server: the link is given up, the copy kept.
+    # Sending `finish` or `discard` leads from STREAMING to FINISHING or DISCARDING.
     (State.OPENING, Opened): State.STREAMING,
     (State.OPENING, Notice): State.OPENING,
     **{(state, Ack): state for state in ONLINE},
@@ -65,9 +66,9 @@ TRANSITIONS: dict[tuple[State, type[ServerMessage]], State] = {
     # An earlier connection may have brought the `finish`, and the answer got lost.
     (State.STREAMING, Finished): State.FINISHED,
     (State.FINISHING, Finished): State.FINISHED,
-    # Where `_refused` decides that the server may think better of it.
-    (State.OPENING, Error): State.OFFLINE,
-    **{(state, Error): State.OFFLINE for state in ONLINE},
+    # The code decides, see `_refused`; where it isn't known, the close code that follows.
+    (State.OPENING, Error): State.OPENING,
+    **{(state, Error): state for state in ONLINE},
 }
 
 RETRIED = frozenset({"gap-undeclared", "quota", "storage-failed", "storage-full"})
@@ -376,10 +377,9 @@ class Sender:
             return []  # of a later version
         next_state = TRANSITIONS.get((self.state, type(message)))
         if next_state is None:
-            kind = type(message).__name__.lower()
-            return self._give_up(
-                "bad-message", f"the server sent {kind} while {self.state.value}", retry=True
-            )
+            words = f"the server sent {type(message).__name__} while {self.state.value}"
+            return self._give_up("bad-message", words, retry=True)
+        self.state = next_state
         match message:
             case Opened():
                 return self._receive_opened(message)
@@ -410,7 +410,6 @@ class Sender:
                 f" acknowledged and {self.captured_frames} captured",
                 retry=False,
             )
-        self.state = State.STREAMING
         self.was_opened = True
         self._max_unacked = max(1, message.max_unacked_frames)
         message_bytes = min(message.max_message_bytes - AUDIO_HEADER.size, MESSAGE_BYTES)
@@ -435,7 +434,6 @@ class Sender:
                 f" {self.captured_frames} were captured",
                 retry=False,
             )
-        self.state = State.FINISHED
         self._forget(message.frames)
         digest = self.digest
         matches = message.matches if digest is None else message.digest == digest

@@ -52,6 +52,10 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# On Python 3.11 `State.STREAMING` is a slow look-up, and this is compared for every message.
+_STREAMING = State.STREAMING
+_OPENED = (State.STREAMING, State.FINISHING, State.FINISHED)
+
 TRANSITIONS: dict[tuple[State, type[ClientMessage]], State] = {
     # what is not listed is a mistake of the peer
     (State.CONNECTED, Open): State.OPENING,
@@ -178,7 +182,7 @@ class Session:
         A peer that breaks the rules is news, not an exception: the list ends with
         `Refused` and the session is closed. If this method raises, micwire has a bug.
         """
-        if self.state is State.STREAMING and isinstance(message, bytes):
+        if self.state is _STREAMING and isinstance(message, bytes):
             return self._receive_audio(message)  # 50 times a second and stream
         if self.state is State.CLOSED:
             return []
@@ -358,7 +362,7 @@ class Session:
     def acknowledge(self) -> None:
         """Send an `ack` of what is durable by the time it goes out."""
         # Only one is ever waiting, however slowly the peer reads.
-        self._is_ack_due = self.state in (State.STREAMING, State.FINISHING, State.FINISHED)
+        self._is_ack_due = self.state is _STREAMING or self.state in _OPENED
 
     def finished(self, message: Finished) -> None:
         """The WAV is final and durable."""

@@ -25,20 +25,25 @@ def write_all(
     Raises:
         OSError: As the call does; what was written before is not told.
     """
-    left = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
-    while left:
+    left, size = buffers, sum(map(len, buffers))
+    while size:
         taken = files.write(descriptor, left, offset)
         if taken <= 0:
             raise OSError(errno.EIO, "the file system takes no bytes and gives no reason")
         offset += taken
-        done = 0
-        while done < len(left) and taken >= len(left[done]):
-            taken -= len(left[done])
-            done += 1
-        left = left[done:]
-        if taken:
-            left[0] = left[0][taken:]
+        size -= taken
+        if size:
+            left = _behind(left, taken)
     return offset
+
+
+def _behind(buffers: Sequence[bytes | memoryview], taken: int) -> list[bytes | memoryview]:
+    """Return what is left of buffers behind the first `taken` bytes."""
+    for number, buffer in enumerate(buffers):
+        if taken < len(buffer):
+            return [memoryview(buffer)[taken:], *buffers[number + 1 :]]
+        taken -= len(buffer)
+    return []
 
 
 def sync_or_fail(files: Files, descriptor: int) -> None:

@@ -17,7 +17,7 @@ from micwire.core.interfaces import Files, JournalEvents, Recovery
 from micwire.core.records import Record
 from micwire.journal.segments import SEGMENT_BYTES, NoRoomError, SegmentStore
 
-COMMIT_INTERVAL_S = 0.02
+COMMIT_INTERVAL_S = 0.03
 """The least time between two commits: under load, more messages share one sync."""
 ROOM_RETRY_S = 0.5
 

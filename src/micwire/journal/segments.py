@@ -44,7 +44,7 @@ class Segment:
 
     def pin(self, record: Record) -> None:
         """Note that the segment holds frames of a recording."""
-        if record.kind in (Kind.FRAMES, Kind.GAP):
+        if record.is_audio:
             self.pins[record.recording] = record.end
 
 
@@ -140,7 +140,7 @@ class SegmentStore:
             for record in read_records(
                 data, segment.number, google_crc32c.value, google_crc32c.extend
             ):
-                if record.kind in (Kind.FRAMES, Kind.GAP):
+                if record.is_audio:
                     yield record
 
     # ---- writing ---------------------------------------------------------------

@@ -89,7 +89,7 @@ class WavWriter:
         self._new_directories: set[str] = set()
         self._ending: deque[bytes] = deque()
         self._arrived = threading.Condition()
-        self._batches: deque[Sequence[Record]] = deque()
+        self._batches: deque[tuple[Sequence[Record], int]] = deque()
         self._waiting_bytes = 0
         self._is_closing = False
         self._is_over = False
@@ -186,11 +186,12 @@ class WavWriter:
 
     def file(self, records: Sequence[Record]) -> None:
         """Take durable records. Blocks while more than `MAX_WAITING_BYTES` wait."""
+        size = sum(len(record.payload) for record in records)
         with self._arrived:
             while self._waiting_bytes > MAX_WAITING_BYTES and not self._is_over:
                 self._arrived.wait()
-            self._batches.append(records)
-            self._waiting_bytes += _payload_bytes(records)
+            self._batches.append((records, size))
+            self._waiting_bytes += size
             self._arrived.notify_all()
 
     def closed(self, recording: str) -> Closed | None:
@@ -257,11 +258,11 @@ class WavWriter:
             batches = list(self._batches)
             self._batches.clear()
             is_done = self._is_closing and not batches and not self._ending
-        for batch in batches:
-            for record in batch:
+        for records, size in batches:
+            for record in records:
                 self._apply(record)
             with self._arrived:
-                self._waiting_bytes -= _payload_bytes(batch)
+                self._waiting_bytes -= size
                 self._arrived.notify_all()
         if self._ending:
             self._end_one(self._ending.popleft())
@@ -273,7 +274,11 @@ class WavWriter:
 
     def _apply(self, record: Record) -> None:
         entry = self._entries.get(record.recording)
-        if record.kind is Kind.STATE:
+        if record.is_audio:
+            if entry is not None and entry.state.apply(record):
+                self._file_frames(entry, record)
+                entry.is_sidecar_stale |= record.is_gap
+        elif record.kind is Kind.STATE:
             state = RecordingState.from_record(record)
             if entry is None:
                 self._add(record.recording, state, 0)
@@ -282,11 +287,9 @@ class WavWriter:
         elif record.kind is Kind.CLOSED:
             self._entries.pop(record.recording, None)
         elif entry is not None and entry.state.apply(record):
-            if record.kind in (Kind.FRAMES, Kind.GAP):
-                self._file_frames(entry, record)
-            elif record.kind in (Kind.FINISH, Kind.DELETE):
+            entry.is_sidecar_stale = True
+            if record.kind is not Kind.MARK:  # finish or delete
                 self._ending.append(record.recording)
-            entry.is_sidecar_stale |= record.kind is not Kind.FRAMES
 
     def _add(self, key: bytes, state: RecordingState, frames: int) -> None:
         now = time.monotonic()
@@ -308,7 +311,7 @@ class WavWriter:
 
     def _file_frames(self, entry: _Entry, record: Record) -> None:
         file = entry.wav
-        if record.kind is Kind.GAP:
+        if record.is_gap:
             self._flush(entry)
             file.skip(record.frames)
             return
@@ -443,7 +446,3 @@ class WavWriter:
             digest=digest,
             client_digest=client_digest,
         )
-
-
-def _payload_bytes(records: Sequence[Record]) -> int:
-    return sum(len(record.payload) for record in records if record.kind is Kind.FRAMES)

@@ -17,14 +17,12 @@ from micwire.core.errors import BadMessageError, MicwireError
 from micwire.core.interfaces import RecorderLink
 from micwire.core.wire import AUDIO_HEADER, Finish, Open, encode_client
 from micwire.transports.convert import convert
-from micwire.transports.websocket import (
-    ORIGIN_REFUSED,
-    MayConnect,
-    Receive,
-    Scope,
-    Send,
-    carry,
-    deny,
+from micwire.transports.handshake import (
+    ORIGIN_DENIED,
+    Accepted,
+    Denied,
+    Handshake,
+    OriginCheck,
 )
 
 MAX_TITLE_CHARACTERS = 1_000
@@ -80,11 +78,11 @@ def _count(values: dict[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-class PlainEndpoint:
+class PlainDoor:
     """`GET /websocket`.
 
     Args:
-        connect: Makes the link of a new connection; its argument wakes the sender.
+        connect: Makes the link of a new socket.
         may_connect: The Origin check.
         max_message_bytes: The largest message of a page.
     """
@@ -92,30 +90,22 @@ class PlainEndpoint:
     def __init__(
         self,
         connect: Callable[[Callable[[], None]], RecorderLink],
-        may_connect: MayConnect,
+        may_connect: OriginCheck,
         max_message_bytes: int,
     ) -> None:
         self._connect = connect
         self._may_connect = may_connect
         self._max_message_bytes = max_message_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if not self._may_connect(scope):
-            await deny(scope, send, HTTPStatus.FORBIDDEN, ORIGIN_REFUSED)
-            return
+    def judge(self, handshake: Handshake) -> Accepted | Denied:
+        """Let in who may and whose query makes sense."""
+        if not self._may_connect(handshake.origins, handshake.hosts):
+            return ORIGIN_DENIED
         try:
-            query = PlainQuery.parse(scope["query_string"].decode("latin-1"))
+            query = PlainQuery.parse(handshake.query)
         except MicwireError as error:
-            await deny(scope, send, HTTPStatus.BAD_REQUEST, f"Bad query: {error}.")
-            return
-        await receive()  # websocket.connect
-        await send({"type": "websocket.accept"})
-        await carry(
-            lambda wake: PlainLink(self._connect, wake, query, self._max_message_bytes),
-            receive,
-            send,
-        )
+            return Denied(HTTPStatus.BAD_REQUEST, f"Bad query: {error}.")
+        return Accepted(lambda wake: PlainLink(self._connect, wake, query, self._max_message_bytes))
 
 
 class PlainLink:

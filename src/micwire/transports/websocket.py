@@ -1,62 +1,92 @@
-"""The WebSocket carrier of `micwire.v1`: an ASGI application for `/v1/stream`.
+"""The WebSocket carrier of `micwire.v1`: the door `/v1/stream`, and sockets under ASGI.
 
-It moves messages between a socket and a link and decides nothing but the handshake.
+Any ASGI server can carry micwire so. Our own server takes the shorter way of `direct`.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
 from micwire.core.interfaces import Link
 from micwire.core.wire import SUBPROTOCOL
+from micwire.transports.handshake import (
+    NO_SUCH_DOOR,
+    ORIGIN_DENIED,
+    Accepted,
+    Connect,
+    Denied,
+    Door,
+    Handshake,
+    OriginCheck,
+)
 
 Message = MutableMapping[str, Any]  # as ASGI has it
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-MayConnect = Callable[[Scope], bool]
-"""Whether the Origin of a handshake may open sockets here."""
 
 
-class StreamEndpoint:
+class StreamDoor:
     """`GET /v1/stream`.
 
     Args:
-        connect: Makes the link of a new connection; its argument wakes the sender.
+        connect: Makes the link of a new socket.
         may_connect: The Origin check.
     """
 
-    def __init__(
-        self, connect: Callable[[Callable[[], None]], Link], may_connect: MayConnect
-    ) -> None:
+    def __init__(self, connect: Connect, may_connect: OriginCheck) -> None:
         self._connect = connect
         self._may_connect = may_connect
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if not self._may_connect(scope):
-            await deny(scope, send, HTTPStatus.FORBIDDEN, ORIGIN_REFUSED)
-        elif SUBPROTOCOL not in scope["subprotocols"]:
-            await deny(
-                scope,
-                send,
+    def judge(self, handshake: Handshake) -> Accepted | Denied:
+        """Let in who may and who offers our subprotocol."""
+        if not self._may_connect(handshake.origins, handshake.hosts):
+            return ORIGIN_DENIED
+        if SUBPROTOCOL not in handshake.subprotocols:
+            return Denied(
                 HTTPStatus.BAD_REQUEST,
                 f"This address speaks the WebSocket subprotocol {SUBPROTOCOL}: offer it.",
             )
-        else:
-            await receive()  # websocket.connect
-            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-            await carry(self._connect, receive, send)
+        return Accepted(self._connect, SUBPROTOCOL)
 
 
-ORIGIN_REFUSED = "This page's origin may not record here. Allow it with --allow-origin."
+class AsgiSockets:
+    """The doors as an ASGI application for scopes of type `websocket`.
+
+    Args:
+        doors: What stands at which path.
+    """
+
+    def __init__(self, doors: Mapping[str, Door]) -> None:
+        self._doors = doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        door = self._doors.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        verdict = NO_SUCH_DOOR if door is None else door.judge(_handshake(scope))
+        await receive()  # websocket.connect
+        if isinstance(verdict, Denied):
+            await _deny(scope, send, verdict)
+            return
+        await send({"type": "websocket.accept", "subprotocol": verdict.subprotocol})
+        await _carry(verdict.connect, receive, send)
 
 
-async def carry(
-    connect: Callable[[Callable[[], None]], Link], receive: Receive, send: Send
-) -> None:
+def _handshake(scope: Scope) -> Handshake:
+    def values(wanted: bytes) -> list[str]:
+        return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+
+    return Handshake(
+        query=scope["query_string"].decode("latin-1"),
+        origins=values(b"origin"),
+        hosts=values(b"host"),
+        subprotocols=list(scope["subprotocols"]),
+    )
+
+
+async def _carry(connect: Connect, receive: Receive, send: Send) -> None:
     """Move messages both ways until the link or the socket is closed."""
     wake = asyncio.Event()
     link = connect(wake.set)
@@ -89,15 +119,21 @@ async def _send_outgoing(link: Link, wake: asyncio.Event, send: Send) -> None:
                 return
 
 
-async def deny(scope: Scope, send: Send, status: HTTPStatus, text: str) -> None:
+async def _deny(scope: Scope, send: Send, denied: Denied) -> None:
     """Answer a handshake with an HTTP error instead of a socket."""
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": text})
+        await send({"type": "websocket.close", "code": 1008, "reason": denied.text})
         return
-    body = f"{text}\n".encode()
+    body = f"{denied.text}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
     ]
-    await send({"type": "websocket.http.response.start", "status": int(status), "headers": headers})
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": int(denied.status),
+            "headers": headers,
+        }
+    )
     await send({"type": "websocket.http.response.body", "body": body})
