@@ -13,7 +13,6 @@ import contextlib
 import multiprocessing
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -122,14 +121,8 @@ def _misbehave(address: Address, garbage: bytes | bytearray, *, is_opened: bool)
                 connection.recv(65_536)
             if garbage:
                 connection.sendall(garbage)
-                _read_to_the_end(connection)
+                connection.recv(65_536)  # the error, the close, or nothing at all
             cut(connection)
-
-
-def _read_to_the_end(connection: socket.socket) -> None:
-    deadline = perf_counter() + _PATIENCE_S
-    while connection.recv(65_536) and perf_counter() < deadline:
-        pass
 
 
 # ---- the phases --------------------------------------------------------------------

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -46,6 +47,7 @@ from micwire.transports.websocket import AsgiSockets, StreamDoor
 
 EXIT_TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
+_GC_THRESHOLDS = (10_000, 20, 20)
 _WEB = Path(__file__).parent / "web"
 _UUID_LENGTH = 36
 
@@ -347,6 +349,10 @@ async def _serve(config: Config, sock: socket.socket, address: str) -> int:
     server = _Server(_uvicorn_config(app), app, address)
     try:
         await app.start()
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         await server.serve(sockets=[sock])
     finally:
         sock.close()

@@ -67,7 +67,7 @@ def open_audio(name: str) -> AudioSource:
     if name == STANDARD_INPUT:
         try:
             # Unbuffered: a live stream is read as it comes, and no lock is held meanwhile.
-            return _open_wav(open(0, "rb", buffering=0, closefd=False), "standard input")  # noqa: SIM115
+            return _open_wav(open(0, "rb", buffering=0, closefd=False), "standard input")
         except WavError as error:
             raise AudioFileError(f"standard input is no WAV that can be sent: {error}") from None
     file = Path(name).open("rb", buffering=0)  # noqa: SIM115 -- read until the program ends

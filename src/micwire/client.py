@@ -279,9 +279,9 @@ class Recording:
 
     async def _stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([self._task])
+            if not self._sender.is_over:  # else it ends by itself, after a closing handshake
+                self._task.cancel()
+            await asyncio.wait([self._task])
 
     # ---- the sound -----------------------------------------------------------------
 
@@ -436,12 +436,14 @@ class Recording:
             await self._read_in(socket)
         finally:
             writer.cancel()
-            await asyncio.wait([writer])
-            if self._sender.state in (SenderState.FINISHED, SenderState.DISCARDED):
-                await socket.close()
-            # A dead link would keep the closing handshake waiting.
-            socket.transport.abort()
             self._handle(self._sender.disconnected())
+            try:
+                if self._sender.state in (SenderState.FINISHED, SenderState.DISCARDED):
+                    await socket.close()
+            finally:
+                # Not `close`: a dead link would keep the closing handshake waiting.
+                socket.transport.abort()
+                await socket.wait_closed()
 
     async def _write_out(self, socket: ClientConnection) -> None:
         # A link that broke is news for the reading side, which hears of it too.

@@ -472,7 +472,7 @@ class Recorder:
 
     def _is_unable(self, connection: Connection) -> bool:
         if self.error is not None:
-            self.refuse(connection, "storage-failed", str(self.error), frames=0)
+            self.refuse(connection, "storage-failed", "the server's storage failed", frames=0)
         elif self.is_stopping:
             connection.session.leave(SERVICE_RESTART)
         elif self._full or self._is_room_low:
@@ -747,7 +747,7 @@ class Recorder:
             self.refuse(
                 connection,
                 "storage-failed",
-                str(error),
+                "a write or sync failed on the server; what was acknowledged is safe",
                 frames=connection.session.durable_frames,
             )
         self._on_failed(error)

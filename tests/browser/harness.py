@@ -126,8 +126,12 @@ class Wire:
         page.on("websocket", self._listen)
 
     def _listen(self, socket: WebSocket) -> None:
-        socket.on("framesent", self.sent.append)
+        # Playwright sets an attribute on its listeners: a built-in method has no room for one.
+        socket.on("framesent", self._sent)
         socket.on("framereceived", lambda text: self.heard.append(json.loads(text)))
+
+    def _sent(self, message: str | bytes) -> None:
+        self.sent.append(message)
 
     def samples(self, channels: int) -> NDArray[np.float32]:
         """Return the samples that were sent, in shape (frames, channels)."""
@@ -168,7 +172,8 @@ def place_signal(frames: int) -> NDArray[np.int16]:
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x85EBCA6B)
     halves = np.stack([mixed >> np.uint32(16), mixed & np.uint32(0xFFFF)], axis=1)
-    return np.ascontiguousarray(halves, dtype=np.uint16).view("<i2").astype(np.int16)
+    samples: NDArray[np.int16] = halves.astype(np.uint16).view(np.int16)
+    return samples
 
 
 def write_wav(path: Path, samples: NDArray[np.int16], sample_rate: int) -> None:
@@ -189,7 +194,8 @@ def read_wav(path: Path) -> tuple[int, NDArray[np.int16]]:
 def as_stored(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Return what the wire promises to store of float samples, by a formula of its own."""
     exact = np.rint(samples.astype(np.float64) * 32_768)
-    return np.clip(np.nan_to_num(exact, nan=0.0), -32_768, 32_767).astype(np.int16)
+    stored: NDArray[np.int16] = np.nan_to_num(exact).clip(-32_768, 32_767).astype(np.int16)
+    return stored
 
 
 def eventually(is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:

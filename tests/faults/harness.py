@@ -481,9 +481,7 @@ class Microphone:
             try:
                 return await self._listen(socket, opened)
             finally:
-                sender.cancel()
-                with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                    await sender
+                await end(sender)
         finally:
             with contextlib.suppress(OSError):
                 await socket.close()
@@ -597,6 +595,16 @@ async def stored_frames(microphone: Microphone) -> int:
         await socket.close()
 
 
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for it, raising what it raised but for a lost link."""
+    task.cancel()
+    await asyncio.wait([task])  # unlike `await task`, it doesn't swallow our own cancellation
+    if not task.cancelled():
+        error = task.exception()
+        if error is not None and not isinstance(error, ConnectionClosed):
+            raise error
+
+
 class Lag:
     """How late this very process runs its timers: what a measured delay owes to itself."""
 
@@ -615,9 +623,7 @@ class Lag:
         traceback: TracebackType | None,
     ) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -18,7 +18,6 @@ from micwire.core.records import HEADER, NO_RECORDING, Kind, Record, encode_head
 from micwire.core.storage import is_no_room, sync_or_fail, write_all
 
 SEGMENT_BYTES = 16 << 20
-MIN_SEGMENT_BYTES = 4 << 20
 MAX_SPARES = 16
 """How many used segments are kept to be written over: prewriting one costs a pause."""
 _ZEROS = bytes(1 << 20)
@@ -60,7 +59,7 @@ class SegmentStore:
     def __init__(self, directory: Path, files: Files, segment_bytes: int) -> None:
         self._directory = str(directory)
         self._files = files
-        self._segment_bytes = max(segment_bytes, MIN_SEGMENT_BYTES)
+        self._segment_bytes = segment_bytes
         self._descriptor = -1
         self._spares: list[str] = []
         self._pins_lock = threading.Lock()

@@ -48,6 +48,7 @@ class WavFile:
         self._frame_bytes = audio_format.frame_bytes
         self._data_offset = wav.header_bytes(audio_format)
         self._is_created = frames > 0
+        self._stale_end = 0
 
     @property
     def end(self) -> int:
@@ -58,6 +59,11 @@ class WavFile:
     def data_offset(self) -> int:
         """Return where the audio begins in the file."""
         return self._data_offset
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Return how much of what is written would not survive a power cut."""
+        return (self.written - self.synced) * self._frame_bytes
 
     @property
     def undigested_bytes(self) -> int:
@@ -71,6 +77,9 @@ class WavFile:
 
     def skip(self, frames: int) -> None:
         """Leave `frames` frames of zeros; `flush` comes first."""
+        start, end = self._offset(self.written), self._offset(self.written + frames)
+        if start < self._stale_end:
+            self._clear(start, min(end, self._stale_end))
         self.written += frames
 
     def flush(self) -> None:
@@ -110,20 +119,34 @@ class WavFile:
             sync_or_fail(self._files, descriptor)
         self.synced = self.written
 
-    def cut(self, frames: int) -> None:
-        """After a crash: keep the first `frames` frames, and nothing behind them.
+    def resume(self, frames: int) -> None:
+        """After a crash: the first `frames` frames are safe; what lies behind may be rubbish.
+
+        The file is written over in place and never shorter than its header says, so that
+        a further crash finds it no worse. `settle` ends this.
 
         Raises:
-            WavMissingError: The file holds fewer.
+            WavMissingError: The file holds fewer frames.
         """
         with self._opened(create=frames == 0) as descriptor:
-            length = self._offset(frames)
-            if frames and self._files.size(descriptor) < length:
-                raise WavMissingError(
-                    f"{self.path} is shorter than the {frames} frames that were saved in it"
-                )
-            self._files.truncate(descriptor, max(length, self._data_offset))
+            self._stale_end = self._files.size(descriptor)
+        if frames and self._stale_end < self._offset(frames):
+            raise WavMissingError(
+                f"{self.path} is shorter than the {frames} frames that were saved in it."
+                " Put the file back, or remove its recording with the file's sidecar"
+            )
         self.written = self.synced = frames
+
+    def settle(self) -> None:
+        """End what `resume` began: the file holds what is written and nothing behind it."""
+        with self._opened() as descriptor:
+            length = self._offset(self.written)
+            if self._files.size(descriptor) != length:
+                self._files.truncate(descriptor, length)
+            sync_or_fail(self._files, descriptor)
+            self._write_header(descriptor)
+        self._stale_end = 0
+        self.synced = self.written
 
     def is_header_current(self) -> bool:
         """Tell whether the file is as `sync` left it with all its frames."""
@@ -142,6 +165,15 @@ class WavFile:
             # A gap at the end may not have been given its length yet.
             self.digest.update(data + _ZEROS[: count - len(data)])
         return self.undigested_bytes == 0
+
+    def _clear(self, start: int, end: int) -> None:
+        with self._opened() as descriptor:
+            while start < end:
+                count = min(end - start, CATCH_UP_BYTES)
+                # A gap of hours is a hole in the file, and should stay one.
+                if self._files.read(descriptor, count, start).strip(b"\0"):
+                    write_all(self._files, descriptor, [memoryview(_ZEROS)[:count]], start)
+                start += count
 
     def _offset(self, frame: int) -> int:
         return self._data_offset + frame * self._frame_bytes

@@ -177,6 +177,11 @@ class ForgetfulFiles:
         """
         self._stop_at = operation
 
+    def stop(self) -> None:
+        """Cut the power now: all further calls raise `PowerCut`."""
+        with self._lock:
+            self._is_stopped = True
+
     def fail(
         self,
         call: str,

@@ -121,7 +121,7 @@ class DirectSocket(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Take whole frames from the front of `data`; keep the rest for later."""
-        position, size = 0, len(data)
+        position, size, view = 0, len(data), memoryview(data)
         self._needed = 2
         while size - position >= 2 and not self._is_paused:
             length = data[position + 1] & _LENGTH
@@ -145,7 +145,7 @@ class DirectSocket(asyncio.Protocol):
                 and not self._is_fragmented
                 and self._websocket.state is _OPEN
             ):
-                self._feed(apply_mask(data[start:end], data[head:start]))
+                self._feed(apply_mask(view[start:end], data[head:start]))
             else:
                 self._judge(data[position:end])
             position = end

@@ -1,0 +1,5 @@
+"""`python -m micwire` is `micwire`."""
+
+from micwire.cli import main
+
+main()
