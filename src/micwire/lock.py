@@ -1,10 +1,14 @@
 """One server per data directory: a lock that the kernel frees when the process dies."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
 from micwire.core.errors import DataDirectoryError
+
+
+_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL})
 
 
 class DataLock:
@@ -21,6 +25,7 @@ class DataLock:
         path = data / ".micwire" / "lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sync_names(path.parent)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise DataDirectoryError(
@@ -42,3 +47,21 @@ class DataLock:
     def release(self) -> None:
         """Let another server have the directory."""
         os.close(self._descriptor)
+
+
+def _sync_names(directory: Path) -> None:
+    """Make the names of a directory and of all above it durable.
+
+    Without this a power cut could take a new data directory away, journal and all.
+    """
+    for parent in directory.absolute().parents:
+        try:
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in _NOT_OURS:
+                return  # so it was there before
+            raise

@@ -358,6 +358,7 @@ def test_the_page_fits_its_window(
     page.goto(server.address)
     record(page, 300)
     begin(page)
+    page.wait_for_timeout(300)
     page.screenshot(path=SCREENSHOTS / f"page-{width}-{scheme}.png")
     page.click("#button")
     expect(page.locator("#done li")).to_have_count(2)
