@@ -493,6 +493,19 @@ def test_without_a_timeout_sound_is_kept_until_there_is_a_server(own_server: Ser
     assert wave_bytes(own_server.wav(asyncio.run(run()))) == stereo(0, 1_000)
 
 
+def test_what_no_server_has_heard_of_is_discarded_at_once() -> None:
+    async def run() -> None:
+        async with connect("http://127.0.0.1:1", STEREO, open_timeout_s=None) as recording:
+            await recording.write(stereo(0, 1_000))
+            await asyncio.sleep(0.4)  # it has tried, and waits to try again
+            await recording.discard()
+            assert recording.state == "discarded"
+
+    start = time.monotonic()
+    asyncio.run(run())
+    assert time.monotonic() - start < 1.5
+
+
 def test_a_server_of_something_else_is_an_error_at_once(server: Server) -> None:
     async def run() -> None:
         async with connect(f"{server.url}/elsewhere", STEREO):

@@ -353,6 +353,8 @@ class Recording:
         """
         self._check()
         self._sender.discard()
+        if self._sender.is_over and self._task is not None:
+            self._task.cancel()  # the server never heard of it, and needn't
         self._to_send.set()
         await self._until(lambda: self._sender.is_over)
         self._set_state("discarded")

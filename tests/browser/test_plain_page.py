@@ -268,7 +268,9 @@ def test_a_killed_server_leaves_a_wav_up_to_its_last_ack(
     begin(page)
     expect(page.locator("#safe")).to_have_text(re.compile(r"^0:01\.\d safe"))
     own_server.kill()
-    expect(page.locator("#problem")).to_contain_text("are safe on the server; what came after is")
+    expect(page.locator("#problem")).to_contain_text(
+        "are safe on the server; what came after may be lost"
+    )
     acked = wire.acked
     with Server.micwire(own_server.data, "--port", str(own_server.port)) as server:
         eventually(lambda: server.recording(wire.recording)["status"] == "interrupted")

@@ -6,6 +6,7 @@ knows every byte, and keeps the promises it has heard, to check them afterwards.
 """
 
 import asyncio
+import contextlib
 import io
 import json
 import random
@@ -66,12 +67,14 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micwire.journal.local.ROOM_RETRY_S", 0.005)
     monkeypatch.setattr("micwire.journal.segments.MAX_SPARES", 2)
     monkeypatch.setattr("micwire.recorder.HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("micwire.recorder.STOP_TIMEOUT_S", 0.5)
 
 
 def new_disk() -> ForgetfulFiles:
-    """Return a disk with a data directory, as the lock leaves it: made and not synced."""
+    """Return a disk with a data directory, as the lock leaves it."""
     files = ForgetfulFiles(DATA)
     files.make_directory(f"{DATA}/.micwire")
+    files.sync_directory(DATA)
     return files
 
 
@@ -101,14 +104,16 @@ class Server:
             self.library,
             RecorderSettings(limits=Limits(ack_interval_ms=1), min_free_bytes=0),
             utc_now=lambda: NOON + timedelta(seconds=dice.randint(-100_000, 100_000)),
-            is_taken=lambda path: {f"{DATA}/{path}.wav", f"{DATA}/{path}.json"} & {*files.paths()}
-            != set(),
+            is_taken=lambda path: (
+                {f"{DATA}/{path}.wav", f"{DATA}/{path}.json"} & {*files.paths()} != set()
+            ),
         )
 
     async def close(self) -> None:
         """End it, in good order or, after the power is gone, as far as that goes."""
         if not self.files.is_stopped and self.recorder.error is None:
-            await self.recorder.stop()
+            with contextlib.suppress(TimeoutError):  # the power may go while it stops
+                await self.recorder.stop()
         await self.recorder.close()
 
 

@@ -118,7 +118,9 @@ async def run(files: ForgetfulFiles, clients: list[Client]) -> None:
         await server.close()
 
 
-async def recover(files: ForgetfulFiles, dice: random.Random, crashes: int) -> Server:
+async def recover(
+    files: ForgetfulFiles, clients: list[Client], dice: random.Random, crashes: int
+) -> Server:
     """Return a server that listens, after some that did not get so far."""
     for _ in range(crashes):
         files.stop_at(files.operations + dice.randint(1, 60))
@@ -130,6 +132,8 @@ async def recover(files: ForgetfulFiles, dice: random.Random, crashes: int) -> S
             assert files.is_stopped, "recovery failed with the power on"
         await server.close()
         go_down(files, dice)
+        for client in clients:
+            check_raw(files, client)
     server = Server(files, seed=dice.randrange(1000))
     await server.recorder.start()
     return server
@@ -156,7 +160,7 @@ async def crash_once(operation: int, seed: int) -> ForgetfulFiles:
     go_down(files, dice)
     for client in clients:
         check_raw(files, client)
-    server = await recover(files, dice, crashes=dice.choice((0, 1, 1, 2)))
+    server = await recover(files, clients, dice, crashes=dice.choice((0, 1, 1, 2)))
     for client in clients:
         check_recovered(server, client)
     await asyncio.gather(*(come_back(server, client) for client in clients))
@@ -165,7 +169,7 @@ async def crash_once(operation: int, seed: int) -> ForgetfulFiles:
     files.stop()
     await server.close()
     files.cut_power(survivors=Survivors.NOTHING)
-    server = await recover(files, dice, crashes=0)
+    server = await recover(files, clients, dice, crashes=0)
     for client in clients:
         check_recovered(server, client)
         if not client.is_discard_sent:
@@ -173,3 +177,38 @@ async def crash_once(operation: int, seed: int) -> ForgetfulFiles:
     await server.close()
     assert trouble == []
     return files
+
+
+def check_at(operation: int, seed: int) -> None:
+    """Crash once; say where if a promise is broken."""
+    try:
+        asyncio.run(crash_once(operation, seed))
+    except Exception as error:
+        error.add_note(f"the power was cut at operation {operation}, with seed {seed}")
+        raise
+
+
+@pytest.mark.parametrize("number", range(NORMAL_RUNS))
+def test_every_promise_holds_after_the_power_was_cut(number: int) -> None:
+    # A life has some 700 operations; the last cuts come after its end.
+    check_at(1 + number * 720 // NORMAL_RUNS + number % 9, seed=number)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", range(SOAK_RUNS))
+def test_every_promise_holds_after_the_power_was_cut_often(number: int) -> None:
+    check_at(1 + number * 720 // SOAK_RUNS, seed=1_000 + number)
+
+
+def test_a_life_passes_through_all_that_may_break() -> None:
+    files, clients = new_disk(), new_clients(0)
+    asyncio.run(run(files, clients))
+    assert files.operations > 500
+    assert all(count > 3 for count in files.calls.values()), files.calls
+    numbers = [int(path[-20:-8]) for path in files.paths() if path.endswith(".segment")]
+    assert min(numbers) > 3, "no segment was taken out of the log"
+    assert any("spare" in path for path in files.paths()), "no segment waits to be used again"
+    assert [client.told.finished is not None for client in clients] == [
+        *(True, True, False, True, False, True, True)
+    ]
+    assert clients[4].told.is_deleted

@@ -82,7 +82,7 @@ class Limits:
 
     max_message_bytes: int = 1 << 20
     max_unacked_bytes: int = 4 << 20
-    ack_interval_ms: int = 50
+    ack_interval_ms: int = 40
     max_room_bytes: int = 1 << 62
     """The most that gaps may add to a WAV; set to the room on the disk."""
 

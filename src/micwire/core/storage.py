@@ -46,6 +46,22 @@ def _behind(buffers: Sequence[bytes | memoryview], taken: int) -> list[bytes | m
     return []
 
 
+def sync_directory_or_fail(files: Files, path: str) -> None:
+    """Sync the names in a directory; a failure is final, as with a file.
+
+    Raises:
+        StorageFailedError: The sync failed.
+        OSError: The directory could not be opened, for want of descriptors: nothing was
+            tried and nothing is lost, so it may be tried again.
+    """
+    try:
+        files.sync_directory(path)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise StorageFailedError(f"a sync of a directory failed: {error}") from error
+
+
 def sync_or_fail(files: Files, descriptor: int) -> None:
     """Sync a file; whatever goes wrong ends the use of this disk by this process.
 

@@ -17,10 +17,10 @@ from micwire.core.interfaces import Files, JournalEvents, Recovery
 from micwire.core.records import Record
 from micwire.journal.segments import SEGMENT_BYTES, NoRoomError, SegmentStore
 
-COMMIT_INTERVAL_S = 0.055
+COMMIT_INTERVAL_S = 0.05
 """The least time between two commits: under load, more messages share one sync.
 
-A little more than the interval of acks, so that each commit can be told at once."""
+Longer than the interval of acks by what commits vary, so that each can be told at once."""
 ROOM_RETRY_S = 0.5
 
 
@@ -61,11 +61,10 @@ class LocalJournal:
 
         Raises:
             JournalDamagedError: The segments contradict each other.
-            StorageFailedError: The disk failed, or has no room for a first segment.
+            StorageFailedError: The disk failed.
         """
         with _storage_failure():
             self._store.scan()
-            self._store.rotate()
 
         def records() -> Iterator[Record]:
             with _storage_failure():
@@ -165,4 +164,4 @@ def _storage_failure() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageFailedError(f"the journal can't be read or begun: {error}") from error
+        raise StorageFailedError(f"the journal can't be read: {error}") from error

@@ -14,12 +14,21 @@ import google_crc32c
 from micwire.core.errors import MicwireError
 from micwire.core.interfaces import Files
 from micwire.core.recording import Ledger, LogContradictionError, RecordingState
-from micwire.core.records import HEADER, NO_RECORDING, Kind, Record, encode_header, read_records
-from micwire.core.storage import is_no_room, sync_or_fail, write_all
+from micwire.core.records import (
+    HEADER,
+    NO_RECORDING,
+    Kind,
+    Record,
+    encode_header,
+    read_records,
+    recording_id,
+)
+from micwire.core.storage import is_no_room, sync_directory_or_fail, sync_or_fail, write_all
 
 SEGMENT_BYTES = 16 << 20
 MAX_SPARES = 16
 """How many used segments are kept to be written over: prewriting one costs a pause."""
+_ADVICE = "Nothing was changed; keep a copy of the data directory"
 _ZEROS = bytes(1 << 20)
 _SUFFIX = ".segment"
 _SPARE = "spare"
@@ -61,6 +70,8 @@ class SegmentStore:
         self._files = files
         self._segment_bytes = segment_bytes
         self._descriptor = -1
+        self._first = 0
+        """Number of the oldest segment that is needed: what was before is in the library."""
         self._spares: list[str] = []
         self._pins_lock = threading.Lock()
         self.segments: list[Segment] = []
@@ -74,16 +85,28 @@ class SegmentStore:
         """Read every segment up to its first bad record, into `segments` and `ledger`.
 
         Raises:
-            JournalDamagedError: Durable frames are missing between two segments.
+            JournalDamagedError: Durable records are missing between two segments.
             OSError: The file system failed.
         """
         self._files.make_directory(self._directory)
+        self._files.sync_directory(self._directory.rpartition("/")[0])
         names = self._files.names(self._directory)
         self._spares = [f"{self._directory}/{name}" for name in names if name.startswith(_SPARE)]
-        for number, name in self._contiguous(names):
-            self.segments.append(self._read(number, name))
+        found = self._contiguous(names)
+        if found and self._oldest_needed(found[-1]) is None:
+            # The process died while it began this one: nothing in it counts, and the next
+            # segment takes its number and its place.
+            torn = found.pop()
+            if not found and torn.number > 1:
+                raise JournalDamagedError(f"{torn.path} is damaged: it has no head. {_ADVICE}")
+        if found:
+            self._first = max(self._oldest_needed(found[-1]) or 0, found[0].number)
+        for segment in found:
+            if segment.number >= self._first:
+                self._read(segment)
+            self.segments.append(segment)
 
-    def _contiguous(self, names: list[str]) -> list[tuple[int, str]]:
+    def _contiguous(self, names: list[str]) -> list[Segment]:
         # Segments are removed from the oldest on. One that stands before a hole was
         # removed once; its name came back because the directory was not synced yet.
         found = sorted((int(name[:-8]), name) for name in names if _is_segment(name))
@@ -92,55 +115,67 @@ class SegmentStore:
             first -= 1
         for _, name in found[: max(first, 0)]:
             self._files.unlink(f"{self._directory}/{name}")
-        return found[max(first, 0) :]
+        return [
+            Segment(number, path := f"{self._directory}/{name}", self._size(path))
+            for number, name in found[max(first, 0) :]
+        ]
 
-    def _read(self, number: int, name: str) -> Segment:
-        path = f"{self._directory}/{name}"
-        data = self._bytes(path)
-        records = read_records(data, number, google_crc32c.value, google_crc32c.extend)
-        states = _head_states(records)
-        if states is None:
-            # The process died before this segment's first commit: nothing in it counts.
-            return Segment(number, path, len(data))
-        self._compare(number, states)
+    def _oldest_needed(self, segment: Segment) -> int | None:
+        """Return which segment the log began with as this one was; None if its head is torn."""
+        opened = _opened(self._records(segment))
+        return None if opened is None else opened[0]
+
+    def _read(self, segment: Segment) -> None:
+        records = self._records(segment)
+        opened = _opened(records)
+        if opened is None:
+            raise JournalDamagedError(f"{segment.path} is damaged: it has no head. {_ADVICE}")
+        states = opened[1]
+        if segment.number > self._first:
+            self._compare(segment.number - 1, states)
         self.ledger.states = states
-        segment = Segment(number, path, len(data))
         for record in records:
             try:
                 self.ledger.apply(record)
             except LogContradictionError as error:
-                raise JournalDamagedError(f"{path} is damaged: {error}") from error
+                raise JournalDamagedError(
+                    f"{segment.path} is damaged: {error}. {_ADVICE}"
+                ) from error
             segment.pin(record)
-        return segment
 
     def _compare(self, number: int, states: dict[bytes, RecordingState]) -> None:
         # Each segment is synced before the next begins, so the states at the head of
         # one are what the segments before it add up to.
-        for recording, state in states.items():
-            before = self.ledger.states.get(recording)
-            if before is not None and before.frames < state.frames:
+        read = self.ledger.states
+        for key in read.keys() | states.keys():
+            if read.get(key) != states.get(key):
                 raise JournalDamagedError(
-                    f"journal segment {number - 1} is damaged: recording {state.about.recording}"
-                    f" had {state.frames} durable frames, and only {before.frames} are readable."
-                    " Nothing was changed; keep a copy of the data directory"
+                    f"journal segment {number} is damaged: durable records of recording"
+                    f" {recording_id(key)} can't be read from it. {_ADVICE}"
                 )
 
-    def _bytes(self, path: str) -> bytes:
+    def _records(self, segment: Segment) -> Iterator[Record]:
+        descriptor = self._files.open(segment.path)
+        try:
+            data = self._files.read(descriptor, segment.capacity, 0)
+        finally:
+            self._files.close(descriptor)
+        return read_records(data, segment.number, google_crc32c.value, google_crc32c.extend)
+
+    def _size(self, path: str) -> int:
         descriptor = self._files.open(path)
         try:
-            return self._files.read(descriptor, self._files.size(descriptor), 0)
+            return self._files.size(descriptor)
         finally:
             self._files.close(descriptor)
 
     def frames(self) -> Iterator[Record]:
-        """Yield the FRAMES and GAP records of all segments, in order."""
+        """Yield the FRAMES and GAP records that are not surely in the library, in order."""
         for segment in self.segments:
-            data = self._bytes(segment.path)
-            for record in read_records(
-                data, segment.number, google_crc32c.value, google_crc32c.extend
-            ):
-                if record.is_audio:
-                    yield record
+            if segment.number >= self._first:
+                for record in self._records(segment):
+                    if record.is_audio:
+                        yield record
 
     # ---- writing ---------------------------------------------------------------
 
@@ -154,29 +189,35 @@ class SegmentStore:
         """
         start = 0
         while start < len(records):
-            segment = self.segments[-1]
-            end = _fitting(records, start, segment.capacity - segment.used)
-            if end > start:
-                self._lay(segment, records[start:end])
-                sync_or_fail(self._files, self._descriptor)
-                self._apply(segment, records[start:end])
-                start = end
-            if start < len(records):
-                try:
-                    self.rotate(records[start].size)
-                except OSError as error:
-                    if not is_no_room(error):
-                        raise
-                    raise NoRoomError(start) from error
+            try:
+                start = self._write_some(records, start)
+                if start < len(records):
+                    self._rotate(records[start].size)
+            except OSError as error:
+                if not is_no_room(error):
+                    raise
+                raise NoRoomError(start) from error
 
-    def _lay(self, segment: Segment, records: Sequence[Record]) -> None:
+    def _write_some(self, records: Sequence[Record], start: int) -> int:
+        """Write what fits into the open segment; return where the rest starts."""
+        if self._descriptor < 0:
+            return start  # what an earlier process wrote is read, never written to
+        segment = self.segments[-1]
+        end = _fitting(records, start, segment.capacity - segment.used)
+        if end > start:
+            self._lay(self._descriptor, segment, records[start:end])
+            sync_or_fail(self._files, self._descriptor)
+            self._apply(segment, records[start:end])
+        return end
+
+    def _lay(self, descriptor: int, segment: Segment, records: Sequence[Record]) -> None:
         buffers: list[bytes | memoryview] = []
         for record in records:
             buffers.append(
                 encode_header(record, segment.number, google_crc32c.value, google_crc32c.extend)
             )
             buffers.append(record.payload)
-        segment.used = write_all(self._files, self._descriptor, buffers, segment.used)
+        segment.used = write_all(self._files, descriptor, buffers, segment.used)
 
     def _apply(self, segment: Segment, records: Sequence[Record]) -> None:
         for record in records:
@@ -185,12 +226,13 @@ class SegmentStore:
             for record in records:
                 segment.pin(record)
 
-    def rotate(self, room: int = 0) -> None:
+    def _rotate(self, room: int) -> None:
         """Begin the next segment: its head and every state are durable when this returns.
 
         Raises:
             OSError: No segment could be made; the one before is untouched.
         """
+        is_first = self._descriptor < 0
         states = [state.record() for state in self.ledger.states.values()]
         needed = HEADER.size + sum(record.size for record in states) + room
         capacity = max(self._segment_bytes, 2 * needed)
@@ -200,17 +242,27 @@ class SegmentStore:
         self._spares.pop()
         # Before a byte is written: if the rename were forgotten, the bytes would lie in
         # a file that goes by an older segment's name.
-        self._files.sync_directory(self._directory)
+        sync_directory_or_fail(self._files, self._directory)
+        # This process began once all that older ones left was in the library. Only this
+        # head says so: what older segments hold need not even be on the disk, if the
+        # kernel alone remembered it.
+        first = number if is_first else self._first
         segment = Segment(number, path, capacity)
         descriptor = self._files.open(path)
-        previous, self._descriptor = self._descriptor, descriptor
-        head = Record(Kind.HEAD, NO_RECORDING, frames=len(states))
-        self._lay(segment, [head, *states])
-        sync_or_fail(self._files, descriptor)
+        try:
+            head = Record(Kind.HEAD, NO_RECORDING, first, len(states))
+            self._lay(descriptor, segment, [head, *states])
+            sync_or_fail(self._files, descriptor)
+        except BaseException:
+            self._files.close(descriptor)
+            raise
+        self.close()
+        self._descriptor, self._first = descriptor, first
         with self._pins_lock:
+            if is_first:
+                for old in self.segments:
+                    old.pins.clear()
             self.segments.append(segment)
-        if previous >= 0:
-            self._files.close(previous)
 
     def _prepare(self, capacity: int) -> str:
         """Return the path of a spare file of at least `capacity` prewritten, durable bytes."""
@@ -266,7 +318,7 @@ class SegmentStore:
             self._files.unlink(segment.path)
         # Names leave the log oldest first, and durably so, or an old segment could come
         # back behind a hole.
-        self._files.sync_directory(self._directory)
+        sync_directory_or_fail(self._files, self._directory)
 
     def close(self) -> None:
         """Close the open file."""
@@ -297,8 +349,8 @@ def _fitting(records: Sequence[Record], start: int, room: int) -> int:
     return end
 
 
-def _head_states(records: Iterator[Record]) -> dict[bytes, RecordingState] | None:
-    """Read a segment's head; None unless it is whole."""
+def _opened(records: Iterator[Record]) -> tuple[int, dict[bytes, RecordingState]] | None:
+    """Read a segment's head: the oldest segment needed, and all states; None unless whole."""
     head = next(records, None)
     if head is None or head.kind is not Kind.HEAD:
         return None
@@ -308,4 +360,4 @@ def _head_states(records: Iterator[Record]) -> dict[bytes, RecordingState] | Non
         if record is None or record.kind is not Kind.STATE:
             return None
         states[record.recording] = RecordingState.from_record(record)
-    return states
+    return head.first_frame, states

@@ -5,7 +5,7 @@ It answers a late `open` after any number of restarts: finished, interrupted, de
 
 from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
-from micwire.core.storage import sync_or_fail, write_all
+from micwire.core.storage import sync_directory_or_fail, sync_or_fail, write_all
 
 
 class ClosedRegister:
@@ -21,6 +21,8 @@ class ClosedRegister:
         self._directory = directory
         self._scratch = scratch
         self._files = files
+        self._made: set[str] = set()
+        """Directories whose names are durable, as far as this process knows."""
 
     def get(self, recording: str) -> Closed | None:
         """Return the entry of a recording; None if it is not over."""
@@ -38,12 +40,15 @@ class ClosedRegister:
     def put(self, closed: Closed) -> None:
         """Write an entry, durably, in the place of an earlier one."""
         directory, path = self._place(closed.recording)
-        if self._files.make_directory(directory):
-            self._files.sync_directory(self._directory)
+        if directory not in self._made:
+            # One that is there may have been made by a process that died before the sync.
+            self._files.make_directory(directory)
+            sync_directory_or_fail(self._files, self._directory)
+            self._made.add(directory)
         replace_file(
             self._files, path, f"{self._scratch}/{closed.recording}.closed", closed.to_json()
         )
-        self._files.sync_directory(directory)
+        sync_directory_or_fail(self._files, directory)
 
     def _place(self, recording: str) -> tuple[str, str]:
         directory = f"{self._directory}/{recording[:2]}"

@@ -140,11 +140,15 @@ class WavFile:
     def settle(self) -> None:
         """End what `resume` began: the file holds what is written and nothing behind it."""
         with self._opened() as descriptor:
-            length = self._offset(self.written)
-            if self._files.size(descriptor) != length:
+            length, size = self._offset(self.written), self._files.size(descriptor)
+            if size < length:
                 self._files.truncate(descriptor, length)
             sync_or_fail(self._files, descriptor)
             self._write_header(descriptor)
+            if size > length:
+                sync_or_fail(self._files, descriptor)  # it may have counted what goes now
+                self._files.truncate(descriptor, length)
+                sync_or_fail(self._files, descriptor)
         self._stale_end = 0
         self.synced = self.written
 

@@ -17,11 +17,11 @@ from micwire.core.errors import StorageFailedError
 from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
 from micwire.core.recording import Closed, Ending, RecordingState, sidecar_fields
 from micwire.core.records import Kind, Record, recording_bytes
-from micwire.core.storage import is_no_room
+from micwire.core.storage import is_no_room, sync_directory_or_fail
 from micwire.library.closed import ClosedRegister, replace_file
 from micwire.library.wavfile import WavFile
 
-FLUSH_BYTES = 32 << 10
+FLUSH_BYTES = 48 << 10
 """A recording's audio goes to its WAV once so much of it waits, or after `FLUSH_S`."""
 FLUSH_S = 1.0
 SYNC_S = 10.0
@@ -57,6 +57,12 @@ class _Entry:
     last_sidecar: float = float("-inf")
     is_sidecar_stale: bool = True
     sidecar_frames: int = 0
+    is_name_synced: bool = False
+
+    @property
+    def directory(self) -> str:
+        """Return the directory that the WAV and the sidecar are in."""
+        return self.wav.path.rpartition("/")[0]
 
 
 class WavWriter:
@@ -89,7 +95,8 @@ class WavWriter:
         self._backlog_bytes = backlog_bytes
         self._max_backlog_bytes = max_backlog_bytes
         self._entries: dict[bytes, _Entry] = {}
-        self._new_directories: set[str] = set()
+        self._directories: set[str] = set()
+        """Directories whose names are durable, as far as this process knows."""
         self._ending: deque[bytes] = deque()
         self._to_sync: dict[bytes, None] = {}  # in the order in which they became due
         self._over: set[bytes] = set()
@@ -121,7 +128,8 @@ class WavWriter:
     def _make_directories(self) -> None:
         for directory in (self._scratch, f"{self._data}/.micwire/closed"):
             self._files.closed.make_directory(directory)
-        self._files.closed.sync_directory(f"{self._data}/.micwire")
+        sync_directory_or_fail(self._files.closed, f"{self._data}/.micwire")
+        sync_directory_or_fail(self._files.closed, self._data)
         for name in self._files.closed.names(self._scratch):
             self._files.closed.unlink(f"{self._scratch}/{name}")
 
@@ -143,7 +151,7 @@ class WavWriter:
             if key not in begun:
                 self._add(key, state, 0 if state.is_deleted else state.frames)
             self._check_recovered(self._entries[key], was_replayed=key in begun)
-        self._sync_directories()
+        self._sync_names([entry for entry in self._entries.values() if entry.wav.synced])
         return closed
 
     def _is_closed(self, state: RecordingState) -> bool:
@@ -304,18 +312,21 @@ class WavWriter:
         path = f"{self._data}/{state.about.path}.wav"
         file = WavFile(self._files.wav, path, state.about.format, frames)
         self._entries[key] = _Entry(state, file, now, now)
-        self._with_room(lambda: self._make_directory(path))
+        self._with_room(lambda: self._make_directory(path.rpartition("/")[0]))
 
-    def _make_directory(self, path: str) -> None:
-        directory = path.rpartition("/")[0]
-        if self._files.wav.make_directory(directory):
-            self._new_directories.add(self._data)
-        self._new_directories.add(directory)
+    def _make_directory(self, directory: str) -> None:
+        if directory not in self._directories:
+            # One that is there may have been made by a process that died before the sync.
+            self._files.wav.make_directory(directory)
+            sync_directory_or_fail(self._files.wav, self._data)
+            self._directories.add(directory)
 
-    def _sync_directories(self) -> None:
-        for directory in sorted(self._new_directories):
-            self._files.wav.sync_directory(directory)
-        self._new_directories.clear()
+    def _sync_names(self, entries: Sequence[_Entry]) -> None:
+        """Make the names of WAVs durable; each of them was created before."""
+        for directory in sorted({entry.directory for entry in entries}):
+            sync_directory_or_fail(self._files.wav, directory)
+        for entry in entries:
+            entry.is_name_synced = True
 
     def _file_frames(self, entry: _Entry, record: Record) -> None:
         file = entry.wav
@@ -384,8 +395,9 @@ class WavWriter:
 
     def _sync(self, key: bytes, entry: _Entry) -> None:
         self._flush(entry)
-        entry.wav.sync()
-        self._sync_directories()
+        self._with_room(entry.wav.sync)
+        if not entry.is_name_synced:
+            self._with_room(lambda: self._sync_names([entry]))
         entry.last_sync = time.monotonic()
         self._tell().filed(key, entry.wav.synced)
 
@@ -430,8 +442,7 @@ class WavWriter:
         self._with_room(entry.wav.finish)
         digest = entry.wav.digest.hexdigest()
         self._write_sidecar(entry, ending.status, digest, is_synced=True)
-        self._new_directories.add(entry.wav.path.rpartition("/")[0])
-        self._sync_directories()
+        self._with_room(lambda: self._sync_names([entry]))
         self._close(key, self._closed_as(entry.state, ending.status, digest, ending.digest))
 
     def _delete(self, key: bytes, entry: _Entry) -> None:
@@ -439,7 +450,7 @@ class WavWriter:
         self._with_room(lambda: self._register.put(closed))
         self._files.wav.unlink(entry.wav.path)
         self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}.json")
-        self._files.wav.sync_directory(entry.wav.path.rpartition("/")[0])
+        self._with_room(lambda: self._sync_names([entry]))
         self._close(key, closed)
 
     def _close(self, key: bytes, closed: Closed) -> None:

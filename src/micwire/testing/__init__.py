@@ -6,10 +6,11 @@ that passes them is fit. Nothing here is used by a running server.
 """
 
 from micwire.testing.contract import DurableJournalContract, Heard, JournalContract
-from micwire.testing.disk import ForgetfulFiles, PowerCut, Survivors
+from micwire.testing.disk import Fault, ForgetfulFiles, PowerCut, Survivors
 
 __all__ = [
     "DurableJournalContract",
+    "Fault",
     "ForgetfulFiles",
     "Heard",
     "JournalContract",

@@ -94,7 +94,7 @@ def _alter(
 
 
 @dataclass(slots=True)
-class _Fault:
+class Fault:
     """An error, or a short write, for the `first`-th to `last`-th call of a kind."""
 
     call: str
@@ -104,12 +104,18 @@ class _Fault:
     error: int = 0
     short: Callable[[int], int] | None = None
     calls: int = 0
+    """How many such calls there were."""
+    strikes: int = 0
+    """How many of them it struck."""
 
-    def strikes(self, call: str, path: str) -> bool:
+    def hits(self, call: str, path: str) -> bool:
+        """Count a call; tell whether it is one that goes wrong."""
         if call != self.call or not self.where(path):
             return False
         self.calls += 1
-        return self.first <= self.calls <= self.last
+        is_hit = self.first <= self.calls <= self.last
+        self.strikes += is_hit
+        return is_hit
 
 
 CALLS = (
@@ -162,7 +168,7 @@ class ForgetfulFiles:
         self._root = _Directory()
         self._descriptors: dict[int, tuple[_File, str]] = {}
         self._next_descriptor = 3
-        self._faults: list[_Fault] = []
+        self._faults: list[Fault] = []
         self._stop_at = float("inf")
         self._is_stopped = False
         self._lock = threading.RLock()
@@ -190,15 +196,14 @@ class ForgetfulFiles:
         at: int = 1,
         times: float = float("inf"),
         where: Callable[[str], bool] = lambda path: True,
-    ) -> None:
+    ) -> Fault:
         """Let calls of a kind raise `OSError(error)` from the `at`-th on, `times` times.
 
         Counted from now on, and only where `where` holds for the path (of a `rename`: for
         the new name). A call that fails changes nothing; but a sync drops what was to be
         written.
         """
-        with self._lock:
-            self._faults.append(_Fault(call, where, at, at + times - 1, error))
+        return self._add(Fault(call, where, at, at + times - 1, error))
 
     def shorten(
         self,
@@ -207,10 +212,14 @@ class ForgetfulFiles:
         at: int = 1,
         times: float = float("inf"),
         where: Callable[[str], bool] = lambda path: True,
-    ) -> None:
+    ) -> Fault:
         """Let writes take only `short(bytes)` of the bytes they are given, at least one."""
+        return self._add(Fault("write", where, at, at + times - 1, short=short))
+
+    def _add(self, fault: Fault) -> Fault:
         with self._lock:
-            self._faults.append(_Fault("write", where, at, at + times - 1, short=short))
+            self._faults.append(fault)
+        return fault
 
     def heal(self) -> None:
         """Let all calls succeed again. What was lost meanwhile stays lost."""
@@ -411,7 +420,7 @@ class ForgetfulFiles:
     # ---- inside --------------------------------------------------------------------
 
     @contextmanager
-    def _call(self, call: str, path: str) -> Iterator[_Fault | None]:
+    def _call(self, call: str, path: str) -> Iterator[Fault | None]:
         """Let a call happen, or not."""
         if self._is_stopped:
             raise PowerCut
@@ -422,7 +431,7 @@ class ForgetfulFiles:
             self._is_stopped = self.operations >= self._stop_at
         fault = None
         for candidate in self._faults:  # each one counts
-            if candidate.strikes(call, path):
+            if candidate.hits(call, path):
                 fault = fault or candidate
         if fault is not None and fault.error:
             raise OSError(fault.error, os.strerror(fault.error), path)

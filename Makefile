@@ -1,0 +1,64 @@
+# make serve   the server; ARGS="--port 9000" is passed on
+# make test    all tests; sets up what they need on the first call
+# make check   the definition of done: format, lint, types, tests
+# make fast    while you write: lint, types and the tests of the core
+# make soak    the tests with their long fault runs; make bench   the comparison with peers
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Command and Debian package of what only the tests need.
+TOOLS := chromium:chromium ffprobe:ffmpeg sox:sox
+
+.PHONY: serve test check lint types fast soak bench tools clean
+
+serve: $(VENV)/runtime
+	$(BIN)/micwire serve $(ARGS)
+
+test: $(VENV)/dev tools
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types test
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+fast: lint types
+	$(BIN)/python -m pytest tests/core
+
+soak: $(VENV)/dev tools
+	$(BIN)/python -m pytest --soak $(ARGS)
+
+bench: $(VENV)/dev
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Stamps: done once, and again when what they depend on changes.
+$(VENV)/runtime: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "micwire needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "no virtual environment could be made: on Debian install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+tools:
+	@missing=; for tool in $(TOOLS); do \
+		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	if test "$$(id -u)" = 0; then as_root=; elif command -v sudo >/dev/null; then as_root=sudo; \
+	else echo "the tests need these packages; as root: apt-get install$$missing" >&2; exit 1; fi; \
+	command -v apt-get >/dev/null || { echo "the tests need these programs:$$missing" >&2; exit 1; }; \
+	set -x; $$as_root apt-get update -q && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
