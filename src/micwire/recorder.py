@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import isfinite
+from math import inf, isfinite
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -110,7 +110,7 @@ class Connection:
         self.session = Session(recorder.limits())
         self.is_plain = is_plain
         self.live: Live | None = None
-        self.last_ack = 0.0
+        self.last_ack = inf  # no heartbeat before `opened`
         self._recorder = recorder
         self._wake = wake
         self._room = asyncio.Event()
@@ -460,8 +460,10 @@ class Recorder:
             if not self._may_continue(connection, message, live):
                 return
             await self._take_over(live)
-        if connection.session.state is not State.OPENING or live.owner is not None:
-            return  # the client has left meanwhile
+        if connection.session.state is not State.OPENING:  # the client has left meanwhile
+            if connection.is_plain:
+                self._end(live, Ending("finished"))
+            return
         if live.state.is_deleted or self._live.get(key) is not live:
             # It ended while its epoch was being made durable: look again.
             await self._open_alone(connection, message)
@@ -572,6 +574,7 @@ class Recorder:
                 About(closed.recording, closed.key_hash, closed.format, closed.path, ""),
                 epoch=closed.epoch,
                 frames=closed.frames,
+                marks=list(closed.marks),
             )
             self._grant(connection, state, is_ending=True)
             self._tell_finished(connection, closed)

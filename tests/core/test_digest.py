@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micwire.core.digest import PIECE_BYTES, PieceDigest, digest_of
@@ -61,3 +61,15 @@ def test_views_of_wider_items_count_in_bytes() -> None:
     digest.update(samples)
     assert digest.bytes == 240
     assert digest.hexdigest() == by_definition(bytes(range(240)))
+
+
+@given(before=st.integers(0, 3 * PIECE_BYTES), zeros=st.integers(0, 3 * PIECE_BYTES))
+@settings(max_examples=30, deadline=None)
+def test_zeros_are_hashed_as_if_they_had_been_given(before: int, zeros: int) -> None:
+    counted, given_whole = PieceDigest(), PieceDigest()
+    for digest in (counted, given_whole):
+        digest.update(b"\1" * before)
+    counted.update_zeros(zeros)
+    given_whole.update(bytes(zeros))
+    assert counted.bytes == given_whole.bytes
+    assert counted.hexdigest() == given_whole.hexdigest()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -78,6 +79,18 @@ def new_disk() -> ForgetfulFiles:
     return files
 
 
+class WatchedRecorder(Recorder):
+    """A recorder that remembers what it was told of full disks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fullness: list[tuple[str, bool]] = []
+
+    def full(self, part: str, *, is_full: bool) -> None:
+        self.fullness.append((part, is_full))
+        super().full(part, is_full=is_full)
+
+
 class Server:
     """Journal, library and recorder over one disk.
 
@@ -99,7 +112,7 @@ class Server:
             backlog_bytes=lambda: self.journal.kept_bytes,
             max_backlog_bytes=30_000,
         )
-        self.recorder = Recorder(
+        self.recorder = WatchedRecorder(
             self.journal,
             self.library,
             RecorderSettings(limits=Limits(ack_interval_ms=1), min_free_bytes=0),
@@ -218,7 +231,7 @@ class Client:
             self.told.is_deleted = True
         self._news.set()
 
-    def _expect(self, is_kept: bool, promise: str) -> None:  # noqa: FBT001
+    def _expect(self, is_kept: bool, promise: str) -> None:
         if not is_kept:
             self.broken.append(promise)
 

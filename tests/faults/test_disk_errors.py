@@ -6,8 +6,6 @@ waited for, and forgotten once there is room.
 
 import asyncio
 import errno
-import json
-import os
 from collections.abc import Callable
 
 import pytest
@@ -30,7 +28,7 @@ TIMEOUT_S = 20
 
 AREAS: dict[str, Callable[[str], bool]] = {
     "journal": lambda path: "/journal" in path,
-    "wav": lambda path: path.endswith(".wav") or path.startswith(f"{DATA}/20") and "." not in path,
+    "wav": lambda path: path.endswith(".wav") or (path.startswith(f"{DATA}/20") and "." not in path),
     "sidecar": lambda path: path.endswith(".json") and "/closed/" not in path,
     "closed": lambda path: "/closed/" in path or path.endswith(".closed"),
 }

@@ -195,6 +195,8 @@ class Closed:
     frames: int
     digest: str
     client_digest: str | None = None
+    marks: tuple[MarkEntry, ...] = ()
+    """A client that comes back repeats them, and only a new one contradicts the end."""
 
     def to_json(self) -> str:
         """Return the register's entry."""
@@ -204,7 +206,8 @@ class Closed:
     def from_json(text: str | bytes) -> "Closed":
         """Read the register's entry."""
         facts = json.loads(text)
-        return Closed(format=Format.parse(**facts.pop("format")), **facts)
+        marks = tuple(MarkEntry(**mark) for mark in facts.pop("marks"))
+        return Closed(format=Format.parse(**facts.pop("format")), marks=marks, **facts)
 
 
 class Ledger:

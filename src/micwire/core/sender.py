@@ -36,8 +36,6 @@ from micwire.core.wire import (
 MESSAGE_BYTES = 64 * 1024
 """The most audio in one message, whatever the server would take: proxies like small ones."""
 
-_ZEROS = bytes(1 << 20)
-
 
 class State(Enum):
     """Where a sender stands."""
@@ -250,10 +248,7 @@ class Sender:
         if frames == 0:
             return
         if self._digest is not None:
-            left = frames * self._frame_bytes
-            while left:
-                self._digest.update(memoryview(_ZEROS)[:left])
-                left -= min(left, len(_ZEROS))
+            self._digest.update_zeros(frames * self._frame_bytes)
         lost = Gap(self.captured_frames, frames, cause, exact)
         self._add(_Piece(lost.first_frame, frames, lost=lost))
 

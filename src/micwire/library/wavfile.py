@@ -80,6 +80,8 @@ class WavFile:
         start, end = self._offset(self.written), self._offset(self.written + frames)
         if start < self._stale_end:
             self._clear(start, min(end, self._stale_end))
+        if self.undigested_bytes == 0:
+            self.digest.update_zeros(end - start)
         self.written += frames
 
     def flush(self) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from micwire.core.errors import StorageFailedError
@@ -214,17 +214,7 @@ class WavWriter:
 
     def reopen(self, closed: Closed) -> Closed:
         """Grant a further epoch on a recording that is over, durably. Blocks."""
-        further = Closed(
-            closed.recording,
-            closed.status,
-            closed.key_hash,
-            closed.format,
-            closed.path,
-            closed.epoch + 1,
-            closed.frames,
-            closed.digest,
-            closed.client_digest,
-        )
+        further = replace(closed, epoch=closed.epoch + 1)
         self._register.put(further)
         return further
 
@@ -476,4 +466,5 @@ class WavWriter:
             frames=state.frames,
             digest=digest,
             client_digest=client_digest,
+            marks=tuple(state.marks),
         )

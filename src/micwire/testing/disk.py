@@ -17,7 +17,7 @@ SECTOR_BYTES = 512
 """What a disk writes whole or not at all."""
 
 
-class PowerCut(OSError):
+class PowerCut(OSError):  # noqa: N818 (it is what happens, not a mistake)
     """The power is gone: every call fails from here on, until `cut_power` or `kill`."""
 
     def __init__(self) -> None:
