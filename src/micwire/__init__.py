@@ -7,11 +7,25 @@ from micwire.core.audio import Encoding, Format
 from micwire.core.errors import MicwireError, RefusedError
 
 if TYPE_CHECKING:
+    from micwire.app import create_app
     from micwire.client import connect
+    from micwire.config import Config
 
-__all__ = ["Encoding", "Format", "MicwireError", "RefusedError", "connect"]
+__all__ = [
+    "Config",
+    "Encoding",
+    "Format",
+    "MicwireError",
+    "RefusedError",
+    "connect",
+    "create_app",
+]
 
-_LAZY = {"connect": "micwire.client"}
+_LAZY = {
+    "Config": "micwire.config",
+    "connect": "micwire.client",
+    "create_app": "micwire.app",
+}
 """What is imported when it is first asked for: numpy and sockets take their time."""
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from micwire.core.errors import DataDirectoryError
 
-
 _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL})
 
 

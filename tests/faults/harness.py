@@ -15,6 +15,7 @@ import os
 import random
 import re
 import resource
+import select
 import signal
 import struct
 import subprocess
@@ -31,11 +32,14 @@ from typing import Self
 from uuid import uuid4
 
 import numpy as np
+import pytest
 import soundfile
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
+SOAK = (pytest.mark.soak, pytest.mark.timeout(4 * 3_600))
+"""The marks of a run that takes hours, or minutes at least."""
 SUBPROTOCOL = "micwire.v1"
 CLOSE_CODES = {
     "bad-message": 4400,
@@ -139,10 +143,17 @@ _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(["__main__", "micwire.app", "tests.faults.harness"])
 # To start one process and to ask for the end of another are not safe on two threads.
 _ONE_AT_A_TIME = threading.Lock()
-_ADDRESS = re.compile(r"micwire is at http://127\.0\.0\.1:(\d+)\n")
+_ADDRESS = re.compile(r"micwire is at http://\S+:(\d+)\n")
+
+
+def _die_with(process: int) -> None:
+    # A server must not outlive the tests, however they end.
+    select.select([process], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _serve(
+    tests: int,
     directory: str,
     output: str,
     errors: str,
@@ -154,6 +165,7 @@ def _serve(
     from micwire.config import Config
     from micwire.core.errors import MicwireError
 
+    threading.Thread(target=_die_with, args=(os.pidfd_open(tests),), daemon=True).start()
     os.chdir(directory)
     for path, descriptor in ((output, 1), (errors, 2)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -218,6 +230,7 @@ class Server:
             self._process = _FORK.Process(
                 target=_serve,
                 args=(
+                    os.getpid(),
                     str(self._logs),
                     str(self._output),
                     str(self._errors),
@@ -364,6 +377,16 @@ async def receive(socket: ClientConnection, timeout_s: float = DEAD_LINK_S) -> M
     return message
 
 
+async def refusal(socket: ClientConnection, timeout_s: float = 20) -> RefusedByServer:
+    """Read on until the server refuses; return how it did."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                await receive(socket, timeout_s)
+            except RefusedByServer as refused:
+                return refused
+
+
 async def receive_type(socket: ClientConnection, kind: str, timeout_s: float = 5) -> Message:
     """Return the next message of one type; pass over acks and notices."""
     async with asyncio.timeout(timeout_s):
@@ -459,6 +482,10 @@ class Microphone:
             "acked": self.acked,
             "title": "A title",
         }
+
+    def end_soon(self) -> None:
+        """Let the recording end behind what is being sent right now."""
+        self.frames = self.sent + 2 * self._block_frames
 
     async def record(self) -> Message:
         """Send everything, over as many connections as it takes; return `finished`."""
@@ -593,6 +620,17 @@ async def stored_frames(microphone: Microphone) -> int:
         return refused.frames
     finally:
         await socket.close()
+
+
+async def wait_until(holds: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait until something holds; False if it doesn't in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if holds():
+            return True
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.01)
 
 
 async def end(task: asyncio.Task[None]) -> None:

@@ -296,7 +296,7 @@ class Client:
             opening = asyncio.create_task(self.open(server))
             await asyncio.sleep(0)
             rubbish = bytes(40 * self.sound.format.frame_bytes)
-            while not opening.done() and old.closing is None:
+            while not opening.done() and old.closing is None:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0)
             old.feed(encode_client(Audio(self.told.frames, rubbish)))
             return await opening

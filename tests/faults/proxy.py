@@ -121,7 +121,8 @@ class Proxy:
                     self.harmed.append(harm.kind)
                     if not await self._hurt(harm, writer, both, data[limit - passed :]):
                         return
-                    limit = 1 << 60
+                    harm = self._harm()  # it lives on, until the next harm
+                    limit = passed + len(data) + harm.up_bytes % 60_000
                 else:
                     writer.write(data)
                     await writer.drain()

@@ -7,9 +7,7 @@ The kernel keeps the pages of a dead process: what a power cut does is tested el
 import asyncio
 import contextlib
 import json
-import os
 import random
-import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from tests.faults.harness import (
+    SOAK,
     Gap,
     Lag,
     Microphone,
@@ -31,17 +30,19 @@ from tests.faults.harness import (
     check_header,
     check_recording,
     dial,
-    digest,
     end,
     receive,
     sidecar,
     wait_ack,
+    wait_until,
+    wav_path,
+    whole,
 )
 
-IS_SOAK = bool(os.environ.get("MICWIRE_SOAK"))
 TROUBLE = (OSError, ConnectionClosed, InvalidHandshake, InvalidMessage, TimeoutError)
 MIB_FRAMES = (1 << 20) // Signal().frame_bytes
 CHAINS = 3
+MAX_KEPT = 150
 PLACES = {  # that the design asks for at least
     "journal.write.before",
     "journal.sync.after",
@@ -102,18 +103,15 @@ class Nurse:
         except ServerEndedError:
             assert self.server.wait() == -9, self.server.stderr
             return True
-        patience_s = 15 if count == 1 else 2
         if count % 3 == 0:  # it dies while it stops, or stops as it should
             await asyncio.sleep(0.2)
-            status = await asyncio.to_thread(self.server.stop)
-            assert status in (0, -9), self.server.stderr
-            return status != 0
-        deadline = time.monotonic() + patience_s
-        while self.server.exit_status is None and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        status = self.server.exit_status
-        assert status in (None, -9), self.server.stderr
-        return status is not None
+            stopped = await asyncio.to_thread(self.server.stop)
+            assert stopped in (0, -9), self.server.stderr
+            return stopped != 0
+        patience_s = 15 if count == 1 else 2
+        is_dead = await wait_until(lambda: self.server.exit_status is not None, patience_s)
+        assert self.server.exit_status in (None, -9), self.server.stderr
+        return is_dead
 
     def _look(self) -> None:
         for microphone in self.microphones:
@@ -123,19 +121,20 @@ class Nurse:
 async def take_over(microphone: Microphone) -> None:
     """Record, and open the recording again from elsewhere half-way."""
     recording = asyncio.create_task(microphone.record())
-    while microphone.acked < microphone.frames // 3 and not recording.done():
-        await asyncio.sleep(0.01)
+    third = microphone.frames // 3
+    assert await wait_until(lambda: microphone.acked >= third or recording.done(), 60)
     with contextlib.suppress(*TROUBLE):
         other = await dial(microphone.port)
         opened = microphone.open_message
         await other.send(json.dumps(opened))
         message = await receive(other, 10)
-        microphone.epoch = max(microphone.epoch, int(str(message["epoch"])))
+        microphone.epoch = max(microphone.epoch, whole(message, "epoch"))
         await other.close()
     try:
         await recording
     except RefusedByServer as refused:
-        assert refused.code == "taken-over"
+        if refused.code != "taken-over":
+            raise
         await microphone.record()
 
 
@@ -154,7 +153,8 @@ async def discard(microphone: Microphone) -> None:
             finally:
                 await socket.close()
         except RefusedByServer as refused:
-            assert refused.code == "deleted", refused
+            if refused.code != "deleted":
+                raise
             return
         except TROUBLE:
             pass
@@ -179,6 +179,10 @@ class Life:
     def _over(self, microphone: Microphone, into: list[Microphone]) -> None:
         self.microphones.remove(microphone)
         into.append(microphone)
+        if len(self.finished) > MAX_KEPT:  # of a long run not everything has room
+            oldest = self.finished.pop(0)
+            check_recording(self.server.data, oldest, has_ffprobe=False)
+            wav_path(self.server.data, oldest.recording).unlink()
 
     async def _records(self) -> None:
         microphone = self._microphone(
@@ -213,7 +217,7 @@ class Life:
 
         async def ends() -> None:
             await done.wait()
-            slow.frames = slow.sent + 5_000
+            slow.end_soon()
 
         async with asyncio.TaskGroup() as group:
             for work in (self._records, self._fills, self._discards):
@@ -247,7 +251,10 @@ async def list_places(directory: Path) -> Counter[str]:
     return Counter(listed.read_text().split())
 
 
-def test_a_server_killed_at_any_named_place_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later_deaths", [1, pytest.param(20, marks=SOAK)])
+def test_a_server_killed_at_any_named_place_loses_nothing(
+    tmp_path: Path, later_deaths: int
+) -> None:
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -266,12 +273,11 @@ def test_a_server_killed_at_any_named_place_loses_nothing(tmp_path: Path) -> Non
         threads = ThreadPoolExecutor(4 * CHAINS)  # many of them wait for processes
         asyncio.get_running_loop().set_default_executor(threads)
         places = await list_places(tmp_path)
-        assert PLACES <= places.keys()
-        later_rounds = 20 if IS_SOAK else 1
+        assert places.keys() >= PLACES
         doses = [(place, 1) for place in places] + [
             (place, rng.randint(2, times))
             for place, times in places.items()
-            for _ in range(later_rounds)
+            for _ in range(later_deaths)
             if times > 1
         ]
         rng.shuffle(doses)
@@ -288,7 +294,10 @@ def test_a_server_killed_at_any_named_place_loses_nothing(tmp_path: Path) -> Non
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("streams", "kills"), [(1, 200), (50, 300)] if IS_SOAK else [(1, 6), (50, 4)])
+@pytest.mark.parametrize(
+    ("streams", "kills"),
+    [(1, 6), (50, 4), pytest.param(1, 500, marks=SOAK), pytest.param(50, 500, marks=SOAK)],
+)
 def test_a_server_killed_at_any_time_loses_nothing(
     tmp_path: Path, streams: int, kills: int
 ) -> None:
@@ -303,27 +312,28 @@ def test_a_server_killed_at_any_time_loses_nothing(
                 1 << 40,
                 gaps=(Gap(4_000 + number, 100),),
                 marks=((2_000, "two"),),
-                speed=48_000,
+                speed=max(1_000, 200_000 // kills),  # what is looked at stays small
                 block_frames=rng.choice([128, 960, 4_800]),
                 seed=rng.randrange(1 << 30),
             )
             for number in range(streams)
         ]
+
+        def look() -> None:
+            for microphone in microphones:
+                check_header(server.data, microphone)
+
         going = [asyncio.create_task(microphone.record()) for microphone in microphones]
         for _ in range(kills):
             await asyncio.sleep(rng.expovariate(3) + 0.02)
             await asyncio.to_thread(server.kill)
-            await asyncio.to_thread(lambda: [check_header(server.data, m) for m in microphones])
+            await asyncio.to_thread(look)
             await asyncio.to_thread(server.start)
         for microphone in microphones:  # what was sent so far is the whole recording
-            microphone.frames = microphone.sent + 5_000
+            microphone.end_soon()
         await asyncio.wait_for(asyncio.gather(*going), 60)
-        await asyncio.to_thread(
-            lambda: [
-                check_recording(server.data, m, has_sox=i == 0, has_ffprobe=i % 10 == 0)
-                for i, m in enumerate(microphones)
-            ]
-        )
+        for i, m in enumerate(microphones):
+            check_recording(server.data, m, has_sox=i == 0, has_ffprobe=i % 10 == 0)
 
     with Server(tmp_path / "data", segment_mb=4) as server:
         asyncio.run(run(server))
@@ -345,11 +355,10 @@ def test_sigterm_closes_with_1012_and_what_was_acknowledged_goes_on_after_a_rest
         await asyncio.sleep(0.3)
         acked = 0
         stopping = asyncio.create_task(asyncio.to_thread(server.stop))
-        with pytest.raises(ConnectionClosed) as closed:
+        with contextlib.suppress(ConnectionClosed):
             while True:
-                acked = int(str((await receive(socket))["frames"]))
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
+                acked = whole(await receive(socket), "frames")
+        assert socket.close_code == 1012
         assert acked == 4_800, "the last ack tells all that is durable"
         assert await stopping == 0
         for microphone in [*microphones, watcher]:

@@ -4,12 +4,17 @@ A browser sends cookies and reaches loopback addresses from any page it shows, s
 without this check is open to every website a person visits.
 """
 
+from ipaddress import ip_address
+
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def is_loopback(host: str) -> bool:
     """Tell whether a listening address can only be reached from this machine."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class OriginRule:

@@ -288,13 +288,13 @@ class Session:
         return [GapArrived(entry), *self._marks_reached()]
 
     def _receive_mark(self, mark: Mark) -> list[Event]:
-        if (mark.frame, mark.label) in self._marks:
+        entry = MarkEntry(mark.frame, mark.label)
+        if (mark.frame, mark.label) in self._marks or entry in self._early_marks:
             return []
         if self.state is not State.STREAMING:
             return self.refuse("diverged", "a new mark in a finished recording")
         if len(self._marks) + len(self._early_marks) >= MAX_MARKS:
             return self.refuse("quota", f"a recording has at most {MAX_MARKS} marks")
-        entry = MarkEntry(mark.frame, mark.label)
         if mark.frame > self.next_frame:
             # A client repeats its marks after each `opened`, before it resends the frames.
             self._early_marks.add(entry)

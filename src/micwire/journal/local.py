@@ -15,6 +15,7 @@ from pathlib import Path
 from micwire.core.errors import StorageFailedError
 from micwire.core.interfaces import Files, JournalEvents, Recovery
 from micwire.core.records import Record
+from micwire.core.storage import is_no_room
 from micwire.journal.segments import SEGMENT_BYTES, NoRoomError, SegmentStore
 
 COMMIT_INTERVAL_S = 0.05
@@ -22,6 +23,7 @@ COMMIT_INTERVAL_S = 0.05
 
 Longer than the interval of acks by what commits vary, so that each can be told at once."""
 ROOM_RETRY_S = 0.5
+SPARE_RETRY_S = 5.0
 
 
 class LocalJournal:
@@ -47,11 +49,14 @@ class LocalJournal:
         self._pending: deque[Record] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self._has_failed = False
         self.commits = 0
         """How often the journal was written and synced."""
         self.commit_seconds = 0.0
         """How long that took in all."""
         self._events: JournalEvents | None = None
+        self._spare: threading.Thread | None = None
+        self._no_spare_before = 0.0
         self._thread = threading.Thread(target=self._run, name="micwire-journal", daemon=True)
 
     # ---- any thread --------------------------------------------------------------
@@ -104,6 +109,8 @@ class LocalJournal:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
+        if self._spare is not None:
+            self._spare.join()
         self._store.close()
 
     # ---- the committer's thread --------------------------------------------------
@@ -120,6 +127,7 @@ class LocalJournal:
                 took = time.monotonic() - began
                 self.commits += 1
                 self.commit_seconds += took
+                self._care_for_spare()
                 pause = self._commit_interval_s - took
                 if pause > 0:
                     time.sleep(pause)
@@ -136,6 +144,8 @@ class LocalJournal:
                     written = len(batch)
                 except NoRoomError as error:
                     written = error.written
+                if self._has_failed:  # beside us, and that disk is ours
+                    return False
                 if written:
                     self._tell().committed(batch[:written])
                 batch = batch[written:]
@@ -149,9 +159,36 @@ class LocalJournal:
                     time.sleep(ROOM_RETRY_S)
             self._store.remove_released()
         except Exception as error:  # also a mistake of ours: nothing is durable without this thread
-            self._tell().failed(StorageFailedError(f"the journal can't be written: {error!r}"))
-            return False
-        return True
+            self._fail(f"the journal can't be written: {error!r}")
+        return not self._has_failed
+
+    def _fail(self, reason: str) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            self._tell().failed(StorageFailedError(reason))
+
+    def _care_for_spare(self) -> None:
+        """Have the next segment prewritten before it is needed: commits would wait for it."""
+        is_busy = self._spare is not None and self._spare.is_alive()
+        if self._store.wants_spare() and not is_busy and time.monotonic() > self._no_spare_before:
+            self._spare = threading.Thread(
+                target=self._make_spare, name="micwire-journal-spare", daemon=True
+            )
+            self._spare.start()
+
+    def _make_spare(self) -> None:
+        try:
+            try:
+                self._store.make_spare()
+            except OSError as error:
+                if not is_no_room(error):
+                    raise
+                # The committer finds out, and tells, when it needs a segment. Until then
+                # the WAVs need what room there is.
+                self._no_spare_before = time.monotonic() + SPARE_RETRY_S
+                self._store.drop_coming()
+        except Exception as error:
+            self._fail(f"a journal segment can't be prepared: {error!r}")
 
     def _tell(self) -> JournalEvents:
         if self._events is None:

@@ -26,12 +26,15 @@ from micwire.core.records import (
 from micwire.core.storage import is_no_room, sync_directory_or_fail, sync_or_fail, write_all
 
 SEGMENT_BYTES = 16 << 20
+_LARGE_HEAD_BYTES = 256 << 10
+_LARGE_SEGMENT_BYTES = 48 << 20
 MAX_SPARES = 16
 """How many used segments are kept to be written over: prewriting one costs a pause."""
 _ADVICE = "Nothing was changed; keep a copy of the data directory"
 _ZEROS = bytes(1 << 20)
 _SUFFIX = ".segment"
 _SPARE = "spare"
+_COMING = "-coming"  # one that is prewritten beside the commits
 
 
 class JournalDamagedError(MicwireError):
@@ -73,6 +76,9 @@ class SegmentStore:
         self._first = 0
         """Number of the oldest segment that is needed: what was before is in the library."""
         self._spares: list[str] = []
+        self._is_name_unsynced = False
+        """The last removal of a segment may be undone by a power cut."""
+        self._spares_lock = threading.Lock()
         self._pins_lock = threading.Lock()
         self.segments: list[Segment] = []
         """The log, oldest first; the last one is being written."""
@@ -234,12 +240,16 @@ class SegmentStore:
         """
         is_first = self._descriptor < 0
         states = [state.record() for state in self.ledger.states.values()]
-        needed = HEADER.size + sum(record.size for record in states) + room
-        capacity = max(self._segment_bytes, 2 * needed)
+        head_bytes = HEADER.size + sum(record.size for record in states)
+        capacity = max(self._segment_bytes, 2 * (head_bytes + room))
+        if head_bytes > _LARGE_HEAD_BYTES:  # so that a thousand states are not written too often
+            capacity = max(capacity, _LARGE_SEGMENT_BYTES)
         number = self.segments[-1].number + 1 if self.segments else 1
         path = f"{self._directory}/{number:012}{_SUFFIX}"
-        self._files.rename(self._prepare(capacity), path)
-        self._spares.pop()
+        spare = self._prepare(capacity)
+        self._files.rename(spare, path)
+        with self._spares_lock:
+            self._spares.remove(spare)
         # Before a byte is written: if the rename were forgotten, the bytes would lie in
         # a file that goes by an older segment's name.
         sync_directory_or_fail(self._files, self._directory)
@@ -266,7 +276,33 @@ class SegmentStore:
 
     def _prepare(self, capacity: int) -> str:
         """Return the path of a spare file of at least `capacity` prewritten, durable bytes."""
-        path = self._spares[-1] if self._spares else f"{self._directory}/{_SPARE}0"
+        with self._spares_lock:
+            if not self._spares:
+                self._spares.append(f"{self._directory}/{_SPARE}{self._free_number()}")
+            path = self._spares[-1]
+            self._prewrite(path, capacity)
+            return path
+
+    def wants_spare(self) -> bool:
+        """Tell whether the next rotation would have to prewrite a segment, and wait for it."""
+        return not self._spares and self._descriptor >= 0
+
+    def make_spare(self) -> None:
+        """Prewrite a segment beside the commits. Any thread.
+
+        Raises:
+            OSError: As the disk does.
+        """
+        path = f"{self._directory}/{_SPARE}{_COMING}"
+        self._prewrite(path, self.segments[-1].capacity)
+        with self._spares_lock:
+            self._spares.insert(0, path)
+
+    def drop_coming(self) -> None:
+        """Give back the room of a spare that could not be made. Only after `make_spare`."""
+        self._files.unlink(f"{self._directory}/{_SPARE}{_COMING}")
+
+    def _prewrite(self, path: str, capacity: int) -> None:
         descriptor = self._files.open(path, create=True)
         try:
             size = self._files.size(descriptor)
@@ -277,9 +313,10 @@ class SegmentStore:
                 sync_or_fail(self._files, descriptor)
         finally:
             self._files.close(descriptor)
-        if not self._spares:
-            self._spares.append(path)
-        return path
+
+    def _free_number(self) -> int:
+        taken = {path[len(self._directory) + 1 :] for path in self._spares}
+        return next(i for i in range(len(taken) + 1) if f"{_SPARE}{i}" not in taken)
 
     def release(self, recording: bytes, end: int | None) -> bool:
         """Drop the pins of a recording before `end`; True if a segment can go. Any thread."""
@@ -299,26 +336,41 @@ class SegmentStore:
         return len(self.segments) > 1 and not self.segments[0].pins
 
     def remove_released(self) -> None:
-        """Take the oldest segments out of the log as long as nothing pins them."""
-        while True:
-            with self._pins_lock:
-                if not self._has_released():
-                    return
-                segment = self.segments.pop(0)
-            self._remove(segment)
+        """Take the oldest segments out of the log as long as nothing pins them.
 
-    def _remove(self, segment: Segment) -> None:
-        # The file becomes a spare unless there are enough.
-        if len(self._spares) < MAX_SPARES:
-            taken = {path[len(self._directory) + 1 :] for path in self._spares}
-            free = next(name for i in range(MAX_SPARES) if (name := f"{_SPARE}{i}") not in taken)
-            self._files.rename(segment.path, f"{self._directory}/{free}")
-            self._spares.insert(0, f"{self._directory}/{free}")
-        else:
-            self._files.unlink(segment.path)
+        Where that needs room that is not there, it goes on at the next call.
+        """
+        try:
+            while self._remove_one():
+                pass
+        except OSError as error:
+            if not is_no_room(error):
+                raise
+
+    def _remove_one(self) -> bool:
         # Names leave the log oldest first, and durably so, or an old segment could come
         # back behind a hole.
-        sync_directory_or_fail(self._files, self._directory)
+        if self._is_name_unsynced:
+            sync_directory_or_fail(self._files, self._directory)
+            self._is_name_unsynced = False
+        with self._pins_lock:
+            if not self._has_released():
+                return False
+        self._rename_away(self.segments[0])
+        self._is_name_unsynced = True
+        with self._pins_lock:
+            del self.segments[0]
+        return True
+
+    def _rename_away(self, segment: Segment) -> None:
+        # The file becomes a spare unless there are enough.
+        with self._spares_lock:
+            if len(self._spares) < MAX_SPARES:
+                spare = f"{self._directory}/{_SPARE}{self._free_number()}"
+                self._files.rename(segment.path, spare)
+                self._spares.insert(0, spare)
+            else:
+                self._files.unlink(segment.path)
 
     def close(self) -> None:
         """Close the open file."""

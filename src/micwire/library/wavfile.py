@@ -90,7 +90,8 @@ class WavFile:
             return
         with self._opened() as descriptor:
             write_all(self._files, descriptor, self._pending, self._offset(self.written))
-        is_digest_near = self.undigested_bytes == 0
+        # After a restart the digest can wait: what listens again soonest loses least.
+        is_digest_near = self.undigested_bytes == 0 and not self._stale_end
         self.written = self.end
         if is_digest_near:
             for data in self._pending:

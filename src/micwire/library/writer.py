@@ -134,7 +134,7 @@ class WavWriter:
             self._files.closed.unlink(f"{self._scratch}/{name}")
 
     def _replay(self, recovery: Recovery) -> list[bytes]:
-        closed = [key for key in recovery.states if self._is_closed(recovery.states[key])]
+        closed = [key for key, state in recovery.states.items() if self._confirm_closed(state)]
         for key in closed:
             del recovery.states[key]
         begun: set[bytes] = set()
@@ -154,10 +154,15 @@ class WavWriter:
         self._sync_names([entry for entry in self._entries.values() if entry.wav.synced])
         return closed
 
-    def _is_closed(self, state: RecordingState) -> bool:
+    def _confirm_closed(self, state: RecordingState) -> bool:
         closed = self._register.get(state.about.recording)
         # A deletion is done again: its files may have outlived the crash.
-        return closed is not None and closed.status != "deleted"
+        if closed is None or closed.status == "deleted":
+            return False
+        # The journal is about to forget the recording, and the process that wrote this
+        # entry may have died before its name was durable.
+        self._register.put(closed)
+        return True
 
     def _replay_record(self, entry: _Entry, record: Record) -> None:
         if record.end <= entry.wav.end:
@@ -333,7 +338,7 @@ class WavWriter:
     def _flush(self, entry: _Entry) -> None:
         self._with_room(entry.wav.flush)
         entry.last_flush = time.monotonic()
-        if entry.wav.undigested_bytes:
+        if entry.wav.undigested_bytes and self._events is not None:  # a boot doesn't wait for it
             self._with_room(entry.wav.catch_up)
 
     def _with_room(self, action: Callable[[], object]) -> None:
@@ -423,7 +428,8 @@ class WavWriter:
             self._delete(key, entry)
         elif entry.state.ending is not None:
             self._flush(entry)
-            if entry.wav.catch_up():
+            self._with_room(entry.wav.catch_up)
+            if entry.wav.undigested_bytes == 0:
                 self._finish(key, entry, entry.state.ending)
             else:  # a little at a time: others are to be filed meanwhile
                 self._ending.append(key)

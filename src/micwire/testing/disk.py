@@ -340,7 +340,7 @@ class ForgetfulFiles:
             with self._call("write", path) as fault:
                 if fault is not None and fault.short is not None:
                     data = data[: max(1, fault.short(len(data)))]
-                room = self._room()
+                room = max(0, self._room())
                 if offset + len(data) - len(file.seen) > room:
                     taken = int(len(file.seen) + room - offset)
                     if taken <= 0:

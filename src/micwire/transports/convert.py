@@ -55,14 +55,15 @@ def _as_floats(data: bytes, source: Encoding) -> NDArray[np.float32] | NDArray[n
 
 def _as_integers(samples: NDArray[np.float32] | NDArray[np.float64], target: Encoding) -> Converted:
     highest = (1 << (8 * target.sample_bytes - 1)) - 1
-    scaled = samples * samples.dtype.type(highest + 1)  # a power of two: exact
+    with np.errstate(over="ignore"):  # what overflows is clipped below
+        scaled = samples * samples.dtype.type(highest + 1)  # a power of two: exact
     np.rint(scaled, out=scaled)
     clipped = nonfinite = 0
     # NaN makes both comparisons false, so the rare cases all go the slow way.
     if not (scaled.min(initial=0) >= -highest - 1 and scaled.max(initial=0) <= highest):
         is_beyond = (scaled < -highest - 1) | (scaled > highest)
         clipped = int(np.count_nonzero(is_beyond))
-        nonfinite = int(scaled.size - np.count_nonzero(np.isfinite(scaled)))
+        nonfinite = int(scaled.size - np.count_nonzero(np.isfinite(samples)))
         scaled = np.where(np.isnan(scaled), 0, np.clip(scaled, -highest - 1, highest))
     if target is Encoding.S16:
         return Converted(scaled.astype("<i2").tobytes(), clipped, nonfinite)
