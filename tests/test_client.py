@@ -86,7 +86,10 @@ class Server:
         self.process.stdout.close()
 
     def sidecar(self, recording: Recording) -> dict[str, Any]:
-        [path] = self.data.glob(f"*/*_{recording.id[:8]}.json")
+        # Written behind the acknowledgements, so not there at once.
+        while not (found := list(self.data.glob(f"*/*_{recording.id[:8]}.json"))):
+            time.sleep(0.02)
+        [path] = found
         facts: dict[str, Any] = json.loads(path.read_text())
         return facts
 

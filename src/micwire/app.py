@@ -7,11 +7,13 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import shutil
 import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +36,7 @@ from micwire.core.interfaces import Files, Readable
 from micwire.core.recording import Closed, sidecar_fields
 from micwire.core.session import Limits
 from micwire.core.wav import header_bytes
+from micwire.core.wire import is_uuid
 from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
 from micwire.journal.local import LocalJournal
@@ -48,8 +51,8 @@ from micwire.transports.websocket import AsgiSockets, StreamDoor
 EXIT_TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
 _GC_THRESHOLDS = (10_000, 20, 20)
+_HEADER_ROOM = 4096
 _WEB = Path(__file__).parent / "web"
-_UUID_LENGTH = 36
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -62,13 +65,18 @@ class MicwireApp:
     Args:
         config: Settings.
         on_failed: Called once when a write or sync has failed: the process should end.
+        is_local: Only this machine can reach the server, by the loopback names.
 
     Everything begins with `start` and ends with `stop`, `close`; a server that speaks the
     lifespan protocol calls them.
     """
 
     def __init__(
-        self, config: Config, on_failed: Callable[[MicwireError], None] = lambda error: None
+        self,
+        config: Config,
+        on_failed: Callable[[MicwireError], None] = lambda error: None,
+        *,
+        is_local: bool = False,
     ) -> None:
         self.config = config
         self._hit = failpoint(config.failpoint)
@@ -98,7 +106,7 @@ class MicwireApp:
                 Route("/api/v1/recordings/{recording}/audio", self._audio),
             ]
         )
-        rule = OriginRule(config.allow_origin, is_local=is_loopback(config.host))
+        self._rule = rule = OriginRule(config.allow_origin, is_local=is_local)
         self.doors: dict[str, Door] = {
             "/v1/stream": StreamDoor(self._connect, rule),
             "/websocket": PlainDoor(
@@ -136,7 +144,9 @@ class MicwireApp:
             self._journal,
             self._library,
             RecorderSettings(
-                limits=self._limits,
+                limits=replace(
+                    self._limits, max_file_bytes=await to_thread.run_sync(_max_file_bytes, data)
+                ),
                 max_recordings=self.config.max_recordings,
                 min_free_bytes=min(int(self.config.min_free_mb * MIB), total // 20),
                 unfinished_days=self.config.unfinished_days,
@@ -167,6 +177,11 @@ class MicwireApp:
             await self._sockets(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif not self._rule.is_own_name(
+            [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        ):
+            # A page elsewhere made a name of its own point here (DNS rebinding).
+            await Response("This server does not go by that name.\n", 403)(scope, receive, send)
         else:
             await self._routes(scope, receive, send)
 
@@ -200,7 +215,7 @@ class MicwireApp:
 
     async def _recording(self, request: Request) -> Response:
         recording = request.path_params["recording"]
-        state = self.recorder.state(recording) if _is_uuid(recording) else None
+        state = self.recorder.state(recording) if is_uuid(recording) else None
         if state is not None:
             return JSONResponse(sidecar_fields(state, "recording", None))
         closed = await self._closed(recording)
@@ -214,9 +229,9 @@ class MicwireApp:
 
     async def _audio(self, request: Request) -> Response:
         recording = request.path_params["recording"]
-        readable = self._library.readable(recording) if _is_uuid(recording) else None
+        readable = self._library.readable(recording) if is_uuid(recording) else None
         if readable is not None and self.recorder.state(recording) is not None:
-            return audio_response(request, readable, None)
+            return audio_response(request, readable, None, partial(self._is_there, recording))
         closed = await self._closed(recording)
         if closed is None:
             return _not_found()
@@ -225,11 +240,19 @@ class MicwireApp:
             return _not_found()
         offset = header_bytes(closed.format)
         return audio_response(
-            request, Readable(str(path), closed.format, offset, closed.frames), closed.digest
+            request,
+            Readable(str(path), closed.format, offset, closed.frames),
+            closed.digest,
+            lambda: True,
         )
 
+    def _is_there(self, recording: str) -> bool:
+        # A recording that grew when the download began may have been finished since; only
+        # a deleted one is neither known here nor readable.
+        return not self.recorder.was_deleted(recording)
+
     async def _closed(self, recording: str) -> Closed | None:
-        if not _is_uuid(recording):
+        if not is_uuid(recording):
             return None
         closed = await to_thread.run_sync(self._library.closed, recording)
         return None if closed is None or closed.status == "deleted" else closed
@@ -254,14 +277,12 @@ async def _metrics(metrics: Metrics, request: Request) -> Response:
     return Response(metrics.text(), media_type=metrics.content_type)
 
 
-def _is_uuid(text: str) -> bool:
-    return (
-        len(text) == _UUID_LENGTH
-        and text.count("-") == 4
-        and all(part.isalnum() for part in text.split("-"))
-        and set(text) <= set("0123456789abcdef-")
-        and [len(part) for part in text.split("-")] == [8, 4, 4, 4, 12]
-    )
+def _max_file_bytes(data: Path) -> int:
+    """Return how large a WAV can become, header aside, on this disk and in this process."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    bits = os.pathconf(data, "PC_FILESIZEBITS")
+    largest = 1 << ((bits if bits > 0 else 64) - 1)
+    return (largest if limit == resource.RLIM_INFINITY else min(limit, largest)) - _HEADER_ROOM
 
 
 def _not_found() -> Response:
@@ -317,6 +338,7 @@ def serve(config: Config) -> int:
             in it can't be recovered.
     """
     configure_logging()
+    _allow_descriptors()
     sock = _bind(config.host, config.port)
     host = f"[{config.host}]" if ":" in config.host else config.host
     address = f"http://{host}:{sock.getsockname()[1]}"
@@ -345,7 +367,7 @@ async def _serve(config: Config, sock: socket.socket, address: str) -> int:
         deadline.daemon = True
         deadline.start()
 
-    app = MicwireApp(config, on_failed)
+    app = MicwireApp(config, on_failed, is_local=is_loopback(config.host))
     server = _Server(_uvicorn_config(app), app, address)
     try:
         await app.start()
@@ -373,6 +395,12 @@ def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit of open files as far as we may: a stream takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _bind(host: str, port: int) -> socket.socket:

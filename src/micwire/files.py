@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from micwire.core.interfaces import Files
 
+_MAX_READ = 1 << 30
 _MAX_BUFFERS = 512  # below every system's IOV_MAX
 
 
@@ -24,7 +25,13 @@ class LocalFiles:
         os.close(descriptor)
 
     def read(self, descriptor: int, count: int, offset: int) -> bytes:
-        return os.pread(descriptor, count, offset)
+        # Linux gives at most 2 GiB a call.
+        parts = []
+        while count > 0 and (part := os.pread(descriptor, min(count, _MAX_READ), offset)):
+            parts.append(part)
+            count -= len(part)
+            offset += len(part)
+        return b"".join(parts)
 
     def write(self, descriptor: int, buffers: Sequence[bytes | memoryview], offset: int) -> int:
         return os.pwritev(descriptor, buffers[:_MAX_BUFFERS], offset)

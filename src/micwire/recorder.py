@@ -6,6 +6,7 @@ what arrives, and sends what is outgoing; it needs no framework for that.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import time
@@ -17,7 +18,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from micwire.core.errors import SERVICE_RESTART, MicwireError
+from micwire.core.errors import SERVICE_RESTART, MicwireError, StorageFailedError
 from micwire.core.interfaces import Journal, Library
 from micwire.core.recording import (
     About,
@@ -42,15 +43,18 @@ from micwire.core.session import (
     Session,
     State,
 )
+from micwire.core.storage import is_no_room
 from micwire.core.wire import Finished, Open, Opened
 
 _FRAMES = Kind.FRAMES
 OPEN_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
+UNFINISHED_SHARE = 5
+"""How many recordings may wait for their clients, as a multiple of those that may stream."""
 HEARTBEAT_S = 0.7
 FINISHED_CLOSE_S = 10.0
 HOUSEKEEPING_S = 60.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Live:
     owner: "Connection | None" = None
     idle_since: float = 0.0
     is_float: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the recording is in the library for good, or gone for good."""
 
     def __post_init__(self) -> None:
         self.is_float = self.state.about.format.encoding.is_float
@@ -202,6 +208,8 @@ class Recorder:
         self._on_failed = on_failed
         self._live: dict[bytes, Live] = {}
         self._paths: set[str] = set()
+        self._creating = 0
+        self._deleted: set[bytes] = set()
         self._connections: set[Connection] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiters: dict[int, asyncio.Future[None]] = {}
@@ -230,6 +238,8 @@ class Recorder:
             self._paths.add(state.about.path)
         self._journal.start(_JournalEar(self, self._loop, self._library))
         self._library.start(_LibraryEar(self, self._loop, self._journal))
+        for key in recovery.altered:
+            self._journal.append(self._live[key].state.record())
         for key in closed:
             self._journal.append(Record(Kind.CLOSED, key))
             self._journal.release(key, None)
@@ -247,9 +257,13 @@ class Recorder:
         connections = tuple(self._connections)
         if self.error is None:
             for live in self._live.values():
-                if live.owner is not None and live.owner.is_plain:
+                if live.state.about.plain:
                     self._end(live, Ending("finished"))
-            await self._flush()
+            # A disk that is full or hangs keeps the rest in the journal, or with the clients.
+            with contextlib.suppress(TimeoutError):
+                if not self.is_full:
+                    async with asyncio.timeout(STOP_TIMEOUT_S):
+                        await self._flush()
         for connection in connections:
             connection.session.acknowledge()
             connection.wake()
@@ -271,13 +285,10 @@ class Recorder:
         for live in self._live.values():
             self._count_idle(live, now)
         waiting = [self._commit(live.state.record()) for live in self._live.values()]
-        if waiting:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.gather(*waiting)
-        while any(live.state.about.plain for live in self._live.values()) and not self.error:
+        await asyncio.gather(*waiting)
+        while any(live.state.about.plain for live in self._live.values()):
             self._all_closed.clear()
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._all_closed.wait()
+            await self._all_closed.wait()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -305,6 +316,10 @@ class Recorder:
         """Return the state of an unfinished recording."""
         live = self._live.get(recording_bytes(recording))
         return None if live is None or live.state.is_deleted else live.state
+
+    def was_deleted(self, recording: str) -> bool:
+        """Tell whether a recording was deleted since this process began."""
+        return recording_bytes(recording) in self._deleted
 
     def unacked_frames(self) -> int:
         """Return how many frames are taken and not durable yet."""
@@ -397,8 +412,6 @@ class Recorder:
                 connection.wake()
             case _ if live is None or self.is_stopping:
                 pass
-            case FramesArrived():
-                self.take_frames(connection, event, 0, 0)
             case GapArrived(gap):
                 self._append(live, gap_record(live.key, live.state.epoch, gap))
                 self.counters.frames_lost += gap.frames
@@ -407,6 +420,7 @@ class Recorder:
             case FinishAsked(message):
                 self._end(live, Ending("finished", message.digest))
             case DiscardAsked():
+                self._deleted.add(live.key)
                 self._append(live, Record(Kind.DELETE, live.key, epoch=live.state.epoch))
 
     def _append(self, live: Live, record: Record) -> None:
@@ -439,8 +453,16 @@ class Recorder:
             self.refuse(
                 connection, "storage-failed", "the server's disk does not answer; try again later"
             )
+            self._end_orphan(message.recording, connection)
         except OSError as error:
-            self.fail(MicwireError(f"the register of recordings can't be used: {error}"))
+            if is_no_room(error):
+                self.refuse(connection, "storage-full", "no room left on the server", frames=0)
+            else:
+                self.fail(StorageFailedError(f"the data directory can't be used: {error}"))
+        except StorageFailedError as error:
+            self.fail(error)
+        except ValueError as error:
+            self.fail(StorageFailedError(f"the register of recordings is damaged: {error}"))
         connection.wake()
 
     async def _open_alone(self, connection: Connection, message: Open) -> None:
@@ -455,29 +477,46 @@ class Recorder:
                 return
             if self._may_not_create(connection):
                 return
-            live = await self._create(connection, message, key)
+            self._creating += 1
+            try:
+                live = await self._create(connection, message, key)
+            finally:
+                self._creating -= 1
         else:
             if not self._may_continue(connection, message, live):
                 return
+            self._dismiss_owner(live)
+            if live.state.ending is not None:
+                # What is over grants its epochs itself, once it is in the library.
+                await live.over.wait()
+                await self._open_alone(connection, message)
+                return
             await self._take_over(live)
-        if connection.session.state is not State.OPENING:  # the client has left meanwhile
-            if connection.is_plain:
-                self._end(live, Ending("finished"))
+        if self._is_unable(connection):  # since we waited
+            self._end_orphan(message.recording, connection)
             return
-        if live.state.is_deleted or self._live.get(key) is not live:
+        if connection.session.state is not State.OPENING:  # the client has left meanwhile
+            self._end_orphan(message.recording, connection)
+            return
+        if live.state.is_deleted or live.state.ending is not None:
             # It ended while its epoch was being made durable: look again.
             await self._open_alone(connection, message)
             return
         live.owner, connection.live = connection, live
-        live.state.idle_s = 0.0
-        self._grant(connection, live.state, is_ending=live.state.ending is not None)
+        self._grant(connection, live.state)
+
+    def _end_orphan(self, recording: str, connection: Connection) -> None:
+        """End a plain recording that was created for a link that is gone: nobody can return."""
+        live = self._live.get(recording_bytes(recording))
+        if live is not None and connection.is_plain:
+            self._end(live, Ending("finished"))
 
     def _is_unable(self, connection: Connection) -> bool:
         if self.error is not None:
             self.refuse(connection, "storage-failed", "the server's storage failed", frames=0)
         elif self.is_stopping:
             connection.session.leave(SERVICE_RESTART)
-        elif self._full or self._is_room_low:
+        elif self.is_full:
             self.refuse(connection, "storage-full", "no room left on the server", frames=0)
         else:
             return False
@@ -486,8 +525,10 @@ class Recorder:
     def _may_not_create(self, connection: Connection) -> bool:
         if self._free_bytes is not None and self._free_bytes < self.settings.min_free_bytes:
             self.refuse(connection, "storage-full", "no room for a new recording", frames=0)
-        elif self.streaming() >= self.settings.max_recordings:
+        elif self.streaming() + self._creating >= self.settings.max_recordings:
             self.refuse(connection, "quota", "too many recordings at once; try later", frames=0)
+        elif len(self._live) >= UNFINISHED_SHARE * self.settings.max_recordings:
+            self.refuse(connection, "quota", "too many recordings are unfinished", frames=0)
         else:
             return False
         return True
@@ -519,11 +560,15 @@ class Recorder:
     async def _free_path(self, now: datetime, recording: str) -> str:
         stem = f"{now:%Y-%m-%d}/{now:%H-%M-%S}_{recording[:8]}"
         path, number = stem, 1
-        while path in self._paths or await asyncio.to_thread(self._is_taken, path):
+        while True:
+            # Reserved before the disk is asked: another `open` may run meanwhile.
+            if path not in self._paths:
+                self._paths.add(path)
+                if not await asyncio.to_thread(self._is_taken, path):
+                    return path
+                self._paths.discard(path)
             number += 1
             path = f"{stem}_{number}"
-        self._paths.add(path)
-        return path
 
     def _may_continue(self, connection: Connection, message: Open, live: Live) -> bool:
         state = live.state
@@ -546,13 +591,16 @@ class Recorder:
             return True
         return False
 
-    async def _take_over(self, live: Live) -> None:
+    def _dismiss_owner(self, live: Live) -> None:
+        """From here on an older connection has no effect."""
         if live.owner is not None:
-            # From here on the older connection has no effect; what it sent is in the
-            # log before the new epoch, and so durable before `opened` is sent.
             self.refuse(live.owner, "taken-over", "a newer connection opened this recording")
-        self._count_idle(live, time.monotonic())
+
+    async def _take_over(self, live: Live) -> None:
+        # What the older connection sent is in the log before the new epoch, and so durable
+        # before `opened` is sent.
         live.state.epoch += 1
+        live.state.idle_s, live.idle_since = 0.0, time.monotonic()
         await self._commit(live.state.record())
 
     async def _open_closed(self, connection: Connection, message: Open, closed: Closed) -> None:
@@ -574,12 +622,14 @@ class Recorder:
                 About(closed.recording, closed.key_hash, closed.format, closed.path, ""),
                 epoch=closed.epoch,
                 frames=closed.frames,
-                marks=list(closed.marks),
+                marks=dict.fromkeys(closed.marks),
             )
             self._grant(connection, state, is_ending=True)
             self._tell_finished(connection, closed)
 
-    def _grant(self, connection: Connection, state: RecordingState, *, is_ending: bool) -> None:
+    def _grant(
+        self, connection: Connection, state: RecordingState, *, is_ending: bool = False
+    ) -> None:
         limits = self.settings.limits
         audio_format = state.about.format
         connection.last_ack = time.monotonic()
@@ -596,6 +646,7 @@ class Recorder:
             audio_format,
             {(mark.frame, mark.label) for mark in state.marks},
             state.gap_frames,
+            gaps=len(state.gaps),
             is_ending=is_ending,
         )
 
@@ -695,6 +746,7 @@ class Recorder:
         self._all_closed.set()
         if live is None:
             return
+        live.over.set()
         self._paths.discard(live.state.about.path)
         owner = live.owner
         if owner is None:
@@ -728,7 +780,7 @@ class Recorder:
 
     def _stop_streaming(self) -> None:
         for connection in tuple(self._connections):
-            if connection.live is not None:
+            if connection.live is not None or connection.session.state is State.OPENING:
                 self.refuse(
                     connection,
                     "storage-full",

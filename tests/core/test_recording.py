@@ -74,7 +74,7 @@ def test_the_fold_counts_everything_once() -> None:
     assert state.frames == 151
     assert state.gaps == [GapEntry(100, 48, "overflow", False), GapEntry(150, 1, "capture", True)]
     assert state.gap_frames == 49
-    assert state.marks == [MarkEntry(10, "zwölf"), MarkEntry(150, "")]
+    assert list(state.marks) == [MarkEntry(10, "zwölf"), MarkEntry(150, "")]
     assert (state.clipped, state.nonfinite) == (3, 1)
     assert state.ending == Ending("finished", "ab" * 32)
     assert not state.is_deleted
@@ -135,7 +135,7 @@ def test_apply_tells_news_from_repetition(record: Record, *, is_news: bool) -> N
 def test_the_same_mark_twice_is_one() -> None:
     state = fold([STORY[2]])
     assert not state.apply(STORY[2])
-    assert state.marks == [MarkEntry(10, "zwölf")]
+    assert list(state.marks) == [MarkEntry(10, "zwölf")]
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,30 @@ def test_an_id_is_the_same_both_ways() -> None:
     text = "7f3a9c2e-0000-4000-8000-0000000000aa"
     assert recording_bytes(text).hex() == text.replace("-", "")
     assert recording_id(recording_bytes(text)) == text
+
+
+def test_the_spec_gives_every_field_its_place() -> None:
+    spec = (Path(__file__).parents[2] / "spec" / "journal.md").read_text()
+    rows = [line.strip("|").split("|") for line in spec.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row] for row in rows if row[0].strip().isdigit()]
+    places = {row[2].split(":")[0]: int(row[0]) for row in cells if len(row) == 3}
+    whole = encode(Record(Kind.FRAMES, b"R" * 16, 0xA1, 0xA2, 0xA3, b"payload", 0xA4, 0xA5), 0xA6)
+    assert places.pop("magic") == 0
+    assert places.pop("checksum") == 8
+    assert places.pop("zero") == 68
+    assert places.pop("payload") == HEADER.size
+    for name, start in {
+        "length of the payload": b"\x07",
+        "kind": b"\x03\0\0\0",
+        "number of the segment that the record is in": b"\xa6\0\0\0\0\0\0\0",
+        "recording": b"R" * 16,
+        "first frame": b"\xa1\0\0\0\0\0\0\0",
+        "frames": b"\xa2\0\0\0\0\0\0\0",
+        "epoch of the connection it came over": b"\xa3\0\0\0",
+        "samples in it that the server had to clip": b"\xa4\0\0\0",
+        "samples in it that are NaN or infinite": b"\xa5\0\0\0",
+    }.items():
+        assert whole[places.pop(name) :].startswith(start), name
+    assert places == {}
+    kinds = {int(row[0]): row[1] for row in cells if len(row) == 4}
+    assert kinds == {kind.value: kind.name.lower() for kind in Kind}

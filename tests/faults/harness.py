@@ -365,11 +365,13 @@ async def receive(socket: ClientConnection, timeout_s: float = DEAD_LINK_S) -> M
     Raises:
         RefusedByServer: It is an `error`, and the close behind it says the same.
     """
-    text = await asyncio.wait_for(socket.recv(), timeout_s)
+    async with asyncio.timeout(timeout_s):  # `wait_for` may swallow a cancellation in 3.11
+        text = await socket.recv()
     message = json.loads(text)
     assert isinstance(message, dict)
     if message["type"] == "error":
-        await asyncio.wait_for(socket.wait_closed(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await socket.wait_closed()
         code = message["code"]
         assert socket.close_code == CLOSE_CODES[code], (socket.close_code, code)
         assert socket.close_reason == code

@@ -12,7 +12,7 @@ import json
 import random
 import struct
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -128,6 +128,17 @@ class Server:
             with contextlib.suppress(TimeoutError):  # the power may go while it stops
                 await self.recorder.stop()
         await self.recorder.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(files: ForgetfulFiles) -> AsyncIterator[Server]:
+    """Let a server listen, and end it whatever happens; its threads must not outlive a test."""
+    server = Server(files)
+    try:
+        await server.recorder.start()
+        yield server
+    finally:
+        await server.close()
 
 
 @dataclass(slots=True)

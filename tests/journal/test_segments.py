@@ -228,6 +228,42 @@ def test_a_power_cut_behind_a_kill_is_not_taken_for_damage() -> None:
     assert open_store(files).ledger.states[key_of()].frames == 50
 
 
+def test_until_it_writes_a_process_keeps_what_the_disk_may_need() -> None:
+    # The newest head may be in the kernel's memory only; the states are in the one before.
+    files = new_files()
+    first = open_store(files)
+    begin(first)
+    speak(first, 15)
+    number = first.segments[-1].number
+    files.fail("sync", errno.EIO, where=lambda path: path == segment(number + 1))
+    with pytest.raises(StorageFailedError):
+        speak(first, 60)
+    files.kill()
+    second = open_store(files)
+    assert second.segments[-1].number == number + 1
+    second.release(key_of(), None)
+    second.remove_released()
+    files.cut_power(survivors=Survivors.NOTHING)
+    assert open_store(files).ledger.states == first.ledger.states
+
+
+def test_a_head_is_durable_before_the_segment_before_it_may_go() -> None:
+    files = new_files()
+    store = open_store(files)
+    begin(store)
+    speak(store, 15)
+    number = store.segments[-1].number
+    # Behind the head there is no room, so nothing else syncs the new segment.
+    files.fail("write", errno.ENOSPC, at=2, where=lambda path: path == segment(number + 1))
+    with pytest.raises(NoRoomError):
+        speak(store, 60)
+    store.release(key_of(), None)
+    store.remove_released()
+    assert [segment.number for segment in store.segments] == [number + 1]
+    files.cut_power(survivors=Survivors.NOTHING)
+    assert open_store(files).ledger.states == store.ledger.states
+
+
 def test_a_torn_head_is_as_if_the_segment_had_never_been_begun() -> None:
     files = new_files()
     store = open_store(files)

@@ -25,7 +25,6 @@ from micwire.core.recording import (
     mark_record,
 )
 from micwire.core.records import Kind, Record, recording_bytes
-from micwire.library.wavfile import WavMissingError
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.testing import ForgetfulFiles, Survivors
 from micwire.testing.contract import example_frames, example_state
@@ -379,22 +378,30 @@ def test_a_log_without_frames_trusts_the_wav_and_mends_its_header() -> None:
     assert is_whole(files.content(wav_path()), pcm(0, 0, 50))
 
 
+@pytest.mark.parametrize("is_replayed", [True, False])
 @pytest.mark.parametrize("kept", [None, 0, 49])
-def test_a_wav_that_lacks_saved_frames_is_told_and_left_alone(kept: int | None) -> None:
+def test_saved_frames_that_somebody_took_away_are_listed_as_lost(
+    kept: int | None, *, is_replayed: bool
+) -> None:
     files = new_files()
     records = [example_frames(key_of(), 0, 50), example_frames(key_of(), 50, 10)]
+    states = recovered(0, records[:1]).states
     new_library(files).recover(recovered(0, records[:1]))
     if kept is None:
         files.unlink(wav_path())
     else:
         descriptor = files.open(wav_path())
-        files.truncate(descriptor, wav.header_bytes(state_of().about.format) + 4 * kept)
-    before = {path: files.content(path) for path in files.paths()}
-    states = recovered(0, records).states
-    for tail in ([], records[1:]):
-        with pytest.raises(WavMissingError):
-            new_library(files).recover(Recovery(states, lambda tail=tail: iter(tail)))  # type: ignore[misc]
-    assert {path: files.content(path) for path in files.paths()} == before
+        files.truncate(descriptor, wav.header_bytes(state_of().about.format) + 4 * kept + 3)
+    tail = records[1:] if is_replayed else []
+    if is_replayed:
+        states[key_of()].apply(records[1])
+    recovery = Recovery(states, lambda: iter(tail))
+    new_library(files).recover(recovery)
+    kept = kept or 0
+    assert recovery.altered == [key_of()]
+    assert states[key_of()].gaps == [GapEntry(kept, 50 - kept, "file-lost", exact=True)]
+    sound = pcm(0, 0, kept) + bytes(4 * (50 - kept)) + pcm(0, 50, 10 if is_replayed else 0)
+    assert is_whole(files.content(wav_path()), sound)
 
 
 def test_a_hole_in_the_log_is_told() -> None:
@@ -522,32 +529,65 @@ def test_a_failing_disk_ends_the_library_and_nothing_more_is_filed(call: str) ->
     assert told.filed_ends == {}
 
 
+class SlowFiles(ForgetfulFiles):
+    """A disk whose WAVs take as long as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__(DATA)
+        self.may_write = threading.Event()
+
+    def write(self, descriptor: int, buffers: Sequence[bytes | memoryview], offset: int) -> int:
+        self.may_write.wait(WAIT_S)
+        return super().write(descriptor, buffers, offset)
+
+
+def file_many(library: WavWriter, filed: list[int]) -> threading.Thread:
+    """Let another thread file a hundred records of 400 bytes."""
+
+    def journal() -> None:
+        for step in range(100):
+            library.file([example_frames(key_of(), 100 * step, 100)])
+            filed.append(step)
+
+    thread = threading.Thread(target=journal, daemon=True)
+    thread.start()
+    return thread
+
+
 def test_a_slow_disk_holds_the_journal_back_and_memory_stays_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("micwire.library.writer.MAX_WAITING_BYTES", 10_000)
-    files = new_files()
+    monkeypatch.setattr("micwire.library.writer.FLUSH_BYTES", 400)
+    files, filed = SlowFiles(), list[int]()
+    files.make_directory(f"{DATA}/.micwire")
     library, told, _ = started(files)
-    library.file([state_of().record(), example_frames(key_of(), 0, 10)])
-    told.wait_filed(key_of(), 10)
-    files.room_bytes = 0
-    filed: list[int] = []
-
-    def journal() -> None:
-        for step in range(100):
-            library.file([example_frames(key_of(), 10 + 100 * step, 100)])
-            filed.append(step)
-
-    thread = threading.Thread(target=journal)
-    thread.start()
-    told.wait(lambda: told.fullness == [True])
+    library.file([state_of().record()])
+    thread = file_many(library, filed)
     time.sleep(0.1)
-    assert len(filed) * 400 <= 2 * 10_000 + 2 * 400, "what is under way and what waits"
-    files.room_bytes = float("inf")
+    assert 0 < len(filed) * 400 <= 10_000 + 2 * 400
+    files.may_write.set()
     thread.join(WAIT_S)
     assert len(filed) == 100
-    told.wait_filed(key_of(), 10_010)
+    told.wait_filed(key_of(), 10_000)
     library.close()
+    assert is_whole(files.content(wav_path()), pcm(0, 0, 10_000))
+
+
+def test_a_full_disk_does_not_hold_the_journal_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It has to go on for what its clients still sent; nothing more comes.
+    monkeypatch.setattr("micwire.library.writer.MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr("micwire.library.writer.FLUSH_BYTES", 400)
+    files, filed = new_files(), list[int]()
+    library, told, _ = started(files)
+    library.file([state_of().record()])
+    files.room_bytes = 0
+    file_many(library, filed).join(WAIT_S)
+    assert len(filed) == 100
+    files.room_bytes = float("inf")
+    told.wait_filed(key_of(), 10_000)
+    library.close()
+    assert told.fullness == [True, False]
 
 
 def test_the_sidecar_of_a_running_recording_says_so() -> None:

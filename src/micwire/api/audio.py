@@ -6,7 +6,7 @@ downloaded from a growing recording is a whole WAV of what was durable then.
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from anyio import CancelScope, to_thread
@@ -26,13 +26,16 @@ class _Slice:
     end: int
 
 
-def audio_response(request: Request, readable: Readable, etag: str | None) -> Response:
+def audio_response(
+    request: Request, readable: Readable, etag: str | None, is_there: Callable[[], bool]
+) -> Response:
     """Return the WAV or the range of it that is asked for.
 
     Args:
         request: A GET or HEAD request.
         readable: The recording as it is now.
         etag: Names these very bytes; None while the recording grows.
+        is_there: Whether the recording may still be read; asked before each piece.
     """
     head = wav.header(readable.format, readable.frames)
     padding = bytes(wav.padding(readable.format, readable.frames))
@@ -53,7 +56,7 @@ def audio_response(request: Request, readable: Readable, etag: str | None) -> Re
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="audio/wav")
     return StreamingResponse(
-        _stream(readable, head, padding, part),
+        _stream(readable, head, padding, part, is_there),
         status_code=status,
         headers=headers,
         media_type="audio/wav",
@@ -68,7 +71,11 @@ def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:
     """Return the one range that is asked for; None for the whole (RFC 9110, section 14)."""
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")
-    if match is None or match[0] == "bytes=-" or (condition and condition != f'"{etag}"'):
+    if (
+        match is None
+        or match[0] == "bytes=-"
+        or (condition and (etag is None or condition != f'"{etag}"'))
+    ):
         return None
     first, last = match[1], match[2]
     if not first:
@@ -80,7 +87,7 @@ def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:
 
 
 async def _stream(
-    readable: Readable, head: bytes, padding: bytes, part: _Slice
+    readable: Readable, head: bytes, padding: bytes, part: _Slice, is_there: Callable[[], bool]
 ) -> AsyncIterator[bytes]:
     audio_end = len(head) + readable.frames * readable.format.frame_bytes
     position = part.first
@@ -92,7 +99,7 @@ async def _stream(
         descriptor = await to_thread.run_sync(os.open, readable.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             shift = readable.data_offset - len(head)
-            while position < min(part.end, audio_end):
+            while position < min(part.end, audio_end) and is_there():
                 count = min(_CHUNK_BYTES, min(part.end, audio_end) - position)
                 data = await to_thread.run_sync(os.pread, descriptor, count, position + shift)
                 # A gap at the growing end is in the count before it is in the file.
@@ -102,5 +109,5 @@ async def _stream(
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(os.close, descriptor)
-    if position < part.end:
+    if audio_end <= position < part.end:
         yield padding[position - audio_end : part.end - audio_end]

@@ -42,13 +42,15 @@ class OriginRule:
         origin = origins[0].lower()
         if origin in self._allowed:
             return True
-        if len(hosts) != 1:
+        if len(hosts) != 1 or not self.is_own_name(hosts):
             return False
         host = hosts[0].lower()
-        if self._is_local and not _is_loopback_name(host):
-            return False
         # Behind a proxy that ends TLS the page is https and the socket is not.
         return origin in (f"http://{host}", f"https://{host}")
+
+    def is_own_name(self, hosts: list[str]) -> bool:
+        """Judge the Host headers of any request: is it a name of ours that was called?"""
+        return not self._is_local or all(_is_loopback_name(host.lower()) for host in hosts)
 
 
 def _is_loopback_name(host: str) -> bool:

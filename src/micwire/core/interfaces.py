@@ -83,6 +83,8 @@ class Recovery:
 
     states: dict[bytes, RecordingState] = field(default_factory=dict)
     records: Callable[[], Iterator[Record]] = lambda: iter(())
+    altered: list[bytes] = field(default_factory=list)
+    """Filled by the library: recordings whose states it had to change, for a lost file."""
 
 
 class JournalEvents(Protocol):

@@ -26,7 +26,13 @@ class GapEntry:
     first_frame: int
     frames: int
     cause: str
+    """`capture`, `overflow`, `suspended` or `device`, as the client said; or `file-lost`."""
     exact: bool
+
+    @property
+    def end(self) -> int:
+        """Return the frame behind the gap."""
+        return self.first_frame + self.frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,8 @@ class RecordingState:
     frames: int = 0
     """The next frame expected: all before it are in the log."""
     gaps: list[GapEntry] = field(default_factory=list)
-    marks: list[MarkEntry] = field(default_factory=list)
+    marks: dict[MarkEntry, None] = field(default_factory=dict)
+    """In the order in which they came; the same one twice is one."""
     clipped: int = 0
     nonfinite: int = 0
     ending: Ending | None = None
@@ -107,7 +114,7 @@ class RecordingState:
                 mark = MarkEntry(record.first_frame, bytes(record.payload).decode())
                 if mark in self.marks:
                     return False
-                self.marks.append(mark)
+                self.marks[mark] = None
             case Kind.FINISH:
                 self.ending = Ending(**json.loads(bytes(record.payload)))
             case Kind.DELETE:
@@ -168,7 +175,7 @@ class RecordingState:
         return RecordingState(
             about=About(format=Format.parse(**wire_format), **about),
             gaps=[GapEntry(**gap) for gap in facts.pop("gaps")],
-            marks=[MarkEntry(**mark) for mark in facts.pop("marks")],
+            marks={MarkEntry(**mark): None for mark in facts.pop("marks")},
             ending=None if ending is None else Ending(**ending),
             **facts,
         )

@@ -5,6 +5,7 @@ reads a clock, or touches a socket or a file. Three verbs: `receive` takes a mes
 returns what has to happen; `durable` says what is safe; `outgoing` is what to send.
 """
 
+import heapq
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,6 +39,11 @@ from micwire.core.wire import (
 
 MAX_GAP_S = 24 * 3600
 MAX_MARKS = 10_000
+MAX_MARK_CHARACTERS = 1_000_000
+"""All labels of a recording together."""
+MAX_GAPS = 100_000
+MAX_UNDURABLE_MESSAGES = 4_096
+"""A message costs memory even if it holds one frame only."""
 
 
 class State(Enum):
@@ -84,7 +90,9 @@ class Limits:
     max_unacked_bytes: int = 4 << 20
     ack_interval_ms: int = 40
     max_room_bytes: int = 1 << 62
-    """The most that gaps may add to a WAV; set to the room on the disk."""
+    """The most that gaps may add to a WAV: the room on the disk as the connection began."""
+    max_file_bytes: int = 1 << 62
+    """The largest file that this disk and this process can have."""
 
     def max_unacked_frames(self, audio_format: Format) -> int:
         """Return how many frames may be under way."""
@@ -169,7 +177,11 @@ class Session:
         self._format: Format | None = None
         self._gap_frames = 0
         self._marks: set[tuple[int, str]] = set()
-        self._early_marks: set[MarkEntry] = set()
+        self._early_marks: list[tuple[int, str]] = []  # a heap
+        self._mark_characters = 0
+        self._gaps = 0
+        self._max_frames = MAX_COUNT
+        self._undurable_messages = 0
         self._outgoing: list[str] = []
         self._is_ack_due = False
         self._finished: Finished | None = None
@@ -239,14 +251,15 @@ class Session:
             return []
         if first_frame > self.next_frame:
             return self._undeclared(first_frame)
-        if end > MAX_COUNT:
-            return self.refuse("quota", "a recording has at most 2^53 - 1 frames")
+        if end > self._max_frames:
+            return self.refuse("quota", f"a recording has at most {self._max_frames} frames here")
         # After a reconnection the peer resends what we never acknowledged.
         overlap = self.next_frame - first_frame
         first_frame += overlap
         if end <= first_frame:
             return []
         self.next_frame = end
+        self._undurable_messages += 1
         data = message[AUDIO_HEADER.size + overlap * self._frame_bytes :]
         events: list[Event] = [FramesArrived(first_frame, end - first_frame, data)]
         return [*events, *self._marks_reached()] if self._early_marks else events
@@ -282,32 +295,43 @@ class Session:
             return self.refuse("quota", "a gap is at most 24 hours long")
         if (self._gap_frames + frames) * self._frame_bytes > self._limits.max_room_bytes:
             return self.refuse("quota", "the gap is larger than the room left")
+        if end > self._max_frames or self._gaps >= MAX_GAPS:
+            return self.refuse(
+                "quota", f"a recording has at most {self._max_frames} frames and {MAX_GAPS} gaps"
+            )
         entry = GapEntry(self.next_frame, frames, gap.cause, gap.exact)
         self.next_frame = end
         self._gap_frames += frames
+        self._gaps += 1
+        self._undurable_messages += 1
         return [GapArrived(entry), *self._marks_reached()]
 
     def _receive_mark(self, mark: Mark) -> list[Event]:
-        entry = MarkEntry(mark.frame, mark.label)
-        if (mark.frame, mark.label) in self._marks or entry in self._early_marks:
+        key = (mark.frame, mark.label)
+        if key in self._marks:
             return []
         if self.state is not State.STREAMING:
             return self.refuse("diverged", "a new mark in a finished recording")
-        if len(self._marks) + len(self._early_marks) >= MAX_MARKS:
-            return self.refuse("quota", f"a recording has at most {MAX_MARKS} marks")
+        self._mark_characters += len(mark.label)
+        if len(self._marks) >= MAX_MARKS or self._mark_characters > MAX_MARK_CHARACTERS:
+            return self.refuse(
+                "quota",
+                f"a recording has at most {MAX_MARKS} marks"
+                f" with {MAX_MARK_CHARACTERS} characters in all",
+            )
+        self._marks.add(key)
         if mark.frame > self.next_frame:
             # A client repeats its marks after each `opened`, before it resends the frames.
-            self._early_marks.add(entry)
+            heapq.heappush(self._early_marks, key)
             return []
-        self._marks.add((mark.frame, mark.label))
-        return [MarkArrived(entry)]
+        return [MarkArrived(MarkEntry(mark.frame, mark.label))]
 
     def _marks_reached(self) -> list[Event]:
         """Take the early marks that the recording has grown up to."""
-        reached = [mark for mark in self._early_marks if mark.frame <= self.next_frame]
-        self._early_marks.difference_update(reached)
-        self._marks.update((mark.frame, mark.label) for mark in reached)
-        return [MarkArrived(mark) for mark in sorted(reached, key=lambda mark: mark.frame)]
+        reached: list[Event] = []
+        while self._early_marks and self._early_marks[0][0] <= self.next_frame:
+            reached.append(MarkArrived(MarkEntry(*heapq.heappop(self._early_marks))))
+        return reached
 
     def _receive_finish(self, finish: Finish) -> list[Event]:
         if finish.frames != self.next_frame:
@@ -333,6 +357,7 @@ class Session:
         marks: set[tuple[int, str]],
         gap_frames: int,
         *,
+        gaps: int = 0,
         is_ending: bool = False,
     ) -> None:
         """The recording is this session's: frames before `message.frames` are durable.
@@ -342,6 +367,7 @@ class Session:
             audio_format: The recording's format.
             marks: The marks it has.
             gap_frames: How many frames are declared lost.
+            gaps: In how many gaps.
             is_ending: Its `finish` came over an earlier connection.
         """
         if self.state is not State.OPENING:
@@ -353,16 +379,24 @@ class Session:
         self._max_unacked = message.max_unacked_frames
         self._gap_frames = gap_frames
         self._marks = marks
+        self._mark_characters = sum(len(label) for _, label in marks)
+        self._gaps = gaps
+        file_frames = self._limits.max_file_bytes // audio_format.frame_bytes
+        self._max_frames = min(MAX_COUNT, file_frames)
         self._send(message)
 
     def durable(self, frames: int) -> None:
-        """All frames before `frames` are durable; `acknowledge` says so to the peer."""
+        """All frames before `frames` are durable; `acknowledge` says so to the peer.
+
+        Called once for each message that brought frames, in their order.
+        """
         self.durable_frames = max(self.durable_frames, frames)
+        self._undurable_messages -= 1
 
     def acknowledge(self) -> None:
         """Send an `ack` of what is durable by the time it goes out."""
         # Only one is ever waiting, however slowly the peer reads.
-        self._is_ack_due = self.state is _STREAMING or self.state in _OPENED
+        self._is_ack_due = self.state in _OPENED
 
     def finished(self, message: Finished) -> None:
         """The WAV is final and durable."""
@@ -398,7 +432,10 @@ class Session:
     @property
     def is_congested(self) -> bool:
         """Tell whether so much is not durable that reading should pause."""
-        return self.next_frame - self.durable_frames > self._max_unacked
+        return (
+            self.next_frame - self.durable_frames > self._max_unacked
+            or self._undurable_messages > MAX_UNDURABLE_MESSAGES
+        )
 
     def outgoing(self) -> list[str]:
         """Return the texts to send, oldest first, and forget them."""

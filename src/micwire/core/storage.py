@@ -17,6 +17,11 @@ def is_no_room(error: OSError) -> bool:
     return error.errno in _NO_ROOM
 
 
+def is_out_of_descriptors(error: OSError) -> bool:
+    """Tell whether it is not the disk that is full: waiting helps, and costs nobody else."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def write_all(
     files: Files, descriptor: int, buffers: Sequence[bytes | memoryview], offset: int
 ) -> int:

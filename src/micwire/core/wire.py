@@ -429,6 +429,11 @@ _SERVER: dict[str, Callable[[_Fields], ServerMessage]] = {
 }
 
 
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is a UUID as the wire writes it."""
+    return _UUID.fullmatch(text) is not None
+
+
 # ---- writing ---------------------------------------------------------------------
 
 

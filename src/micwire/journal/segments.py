@@ -333,7 +333,10 @@ class SegmentStore:
             return list(self.segments[0].pins) if len(self.segments) > 1 else []
 
     def _has_released(self) -> bool:
-        return len(self.segments) > 1 and not self.segments[0].pins
+        # What was scanned may be on no disk yet: only the head of a segment says that all
+        # before it was synced. Until this process has written one, two are kept.
+        needed = 1 if self._descriptor >= 0 else 2
+        return len(self.segments) > needed and not self.segments[0].pins
 
     def remove_released(self) -> None:
         """Take the oldest segments out of the log as long as nothing pins them.

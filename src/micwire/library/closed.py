@@ -3,6 +3,8 @@
 It answers a late `open` after any number of restarts: finished, interrupted, deleted.
 """
 
+import itertools
+
 from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
 from micwire.core.storage import sync_directory_or_fail, sync_or_fail, write_all
@@ -20,14 +22,14 @@ class ClosedRegister:
     def __init__(self, directory: str, scratch: str, files: Files) -> None:
         self._directory = directory
         self._scratch = scratch
+        self._numbers = itertools.count()
         self._files = files
         self._made: set[str] = set()
         """Directories whose names are durable, as far as this process knows."""
 
     def get(self, recording: str) -> Closed | None:
         """Return the entry of a recording; None if it is not over."""
-        directory, path = self._place(recording)
-        del directory
+        _, path = self._place(recording)
         try:
             descriptor = self._files.open(path)
         except FileNotFoundError:
@@ -46,7 +48,10 @@ class ClosedRegister:
             sync_directory_or_fail(self._files, self._directory)
             self._made.add(directory)
         replace_file(
-            self._files, path, f"{self._scratch}/{closed.recording}.closed", closed.to_json()
+            self._files,
+            path,
+            f"{self._scratch}/{closed.recording}.{next(self._numbers)}",
+            closed.to_json(),
         )
         sync_directory_or_fail(self._files, directory)
 

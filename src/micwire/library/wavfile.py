@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from micwire.core import wav
 from micwire.core.audio import Format
 from micwire.core.digest import PieceDigest
-from micwire.core.errors import MicwireError
+from micwire.core.errors import MicwireError, WavError
 from micwire.core.interfaces import Files
 from micwire.core.storage import sync_or_fail, write_all
 
@@ -48,7 +48,7 @@ class WavFile:
         self._frame_bytes = audio_format.frame_bytes
         self._data_offset = wav.header_bytes(audio_format)
         self._is_created = frames > 0
-        self._stale_end = 0
+        self._stale_end = self._claimed_end = 0
 
     @property
     def end(self) -> int:
@@ -78,8 +78,12 @@ class WavFile:
     def skip(self, frames: int) -> None:
         """Leave `frames` frames of zeros; `flush` comes first."""
         start, end = self._offset(self.written), self._offset(self.written + frames)
-        if start < self._stale_end:
-            self._clear(start, min(end, self._stale_end))
+        # What the header claims was synced as it is, zeros included. Behind that, cut.
+        rubbish = max(start, self._claimed_end)
+        if rubbish < min(end, self._stale_end):
+            with self._opened() as descriptor:
+                self._files.truncate(descriptor, rubbish)
+            self._stale_end = rubbish
         if self.undigested_bytes == 0:
             self.digest.update_zeros(end - start)
         self.written += frames
@@ -133,12 +137,31 @@ class WavFile:
         """
         with self._opened(create=frames == 0) as descriptor:
             self._stale_end = self._files.size(descriptor)
+            self._claimed_end = self._offset(self._claimed_frames(descriptor))
         if frames and self._stale_end < self._offset(frames):
             raise WavMissingError(
-                f"{self.path} is shorter than the {frames} frames that were saved in it."
-                " Put the file back, or remove its recording with the file's sidecar"
+                f"{self.path} is shorter than the {frames} frames that were saved in it"
             )
         self.written = self.synced = frames
+
+    def _claimed_frames(self, descriptor: int) -> int:
+        try:
+            head = self._files.read(descriptor, self._data_offset, 0)
+            claimed = wav.parse(head, max(self._stale_end, self._data_offset)).claimed_bytes
+        except WavError:
+            return 0
+        return (claimed or 0) // self._frame_bytes
+
+    def start_anew(self, frames: int) -> int:
+        """Go on behind `frames` frames though the file lost some; return how many it kept."""
+        self._is_created = False
+        with self._opened() as descriptor:
+            kept = max(0, self._files.size(descriptor) - self._data_offset) // self._frame_bytes
+            # Half a frame at the end would make a click out of nothing.
+            self._files.truncate(descriptor, self._offset(min(kept, frames)))
+        self._stale_end = self._claimed_end = 0
+        self.written = self.synced = frames
+        return min(kept, frames)
 
     def settle(self) -> None:
         """End what `resume` began: the file holds what is written and nothing behind it."""
@@ -157,11 +180,13 @@ class WavFile:
 
     def is_header_current(self) -> bool:
         """Tell whether the file is as `sync` left it with all its frames."""
-        with self._opened() as descriptor:
-            head = self._files.read(descriptor, self._data_offset, 0)
-            return head == wav.header(self.format, self.written) and self._files.size(
-                descriptor
-            ) == self._offset(self.written)
+        try:
+            with self._opened() as descriptor:
+                head = self._files.read(descriptor, self._data_offset, 0)
+                size = self._files.size(descriptor)
+        except WavMissingError:
+            return False
+        return head == wav.header(self.format, self.written) and size == self._offset(self.written)
 
     def catch_up(self) -> bool:
         """Digest a few more MiB of what is written; True once all of it is in the digest."""
@@ -172,15 +197,6 @@ class WavFile:
             # A gap at the end may not have been given its length yet.
             self.digest.update(data + _ZEROS[: count - len(data)])
         return self.undigested_bytes == 0
-
-    def _clear(self, start: int, end: int) -> None:
-        with self._opened() as descriptor:
-            while start < end:
-                count = min(end - start, CATCH_UP_BYTES)
-                # A gap of hours is a hole in the file, and should stay one.
-                if self._files.read(descriptor, count, start).strip(b"\0"):
-                    write_all(self._files, descriptor, [memoryview(_ZEROS)[:count]], start)
-                start += count
 
     def _offset(self, frame: int) -> int:
         return self._data_offset + frame * self._frame_bytes

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from micwire.core.errors import StorageFailedError
 from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
-from micwire.core.recording import Closed, Ending, RecordingState, sidecar_fields
+from micwire.core.recording import Closed, Ending, GapEntry, RecordingState, sidecar_fields
 from micwire.core.records import Kind, Record, recording_bytes
-from micwire.core.storage import is_no_room, sync_directory_or_fail
+from micwire.core.storage import is_no_room, is_out_of_descriptors, sync_directory_or_fail
 from micwire.library.closed import ClosedRegister, replace_file
-from micwire.library.wavfile import WavFile
+from micwire.library.wavfile import WavFile, WavMissingError
 
 FLUSH_BYTES = 48 << 10
 """A recording's audio goes to its WAV once so much of it waits, or after `FLUSH_S`."""
@@ -106,6 +106,7 @@ class WavWriter:
         self._waiting_bytes = 0
         self._is_closing = False
         self._is_over = False
+        self._is_full = False
         self._last_tend = self._last_room = float("-inf")
         self._events: LibraryEvents | None = None
         self._thread = threading.Thread(target=self._run, name="micwire-library", daemon=True)
@@ -117,7 +118,6 @@ class WavWriter:
 
         Raises:
             StorageFailedError: The disk failed or has no room.
-            WavMissingError: A WAV with saved frames was moved away or cut.
         """
         try:
             self._make_directories()
@@ -145,19 +145,25 @@ class WavWriter:
             if record.recording not in begun:
                 begun.add(record.recording)
                 self._add(record.recording, state, record.first_frame)
-                self._entries[record.recording].wav.resume(record.first_frame)
+                if self._resume(self._entries[record.recording], record.first_frame):
+                    recovery.altered.append(record.recording)
             self._replay_record(self._entries[record.recording], record)
         for key, state in recovery.states.items():
             if key not in begun:
                 self._add(key, state, 0 if state.is_deleted else state.frames)
-            self._check_recovered(self._entries[key], was_replayed=key in begun)
+            if self._check_recovered(self._entries[key], was_replayed=key in begun):
+                recovery.altered.append(key)
         self._sync_names([entry for entry in self._entries.values() if entry.wav.synced])
         return closed
 
     def _confirm_closed(self, state: RecordingState) -> bool:
         closed = self._register.get(state.about.recording)
-        # A deletion is done again: its files may have outlived the crash.
-        if closed is None or closed.status == "deleted":
+        if closed is None:
+            return False
+        if closed.status == "deleted":
+            # Done again: its files may have outlived the crash. That the journal says so
+            # too can not be relied on: its last words may have been on no disk.
+            state.is_deleted = True
             return False
         # The journal is about to forget the recording, and the process that wrote this
         # entry may have died before its name was durable.
@@ -174,23 +180,43 @@ class WavWriter:
             )
         self._file_frames(entry, record)
 
-    def _check_recovered(self, entry: _Entry, *, was_replayed: bool) -> None:
+    def _resume(self, entry: _Entry, frames: int) -> bool:
+        """Go on behind the first `frames` frames of a WAV; True if some of them are gone."""
+        try:
+            entry.wav.resume(frames)
+        except WavMissingError:
+            # Somebody moved or cut the file. One recording's loss, told as what it is.
+            kept = entry.wav.start_anew(frames)
+            state = entry.state
+            kept = max([kept, *(gap.end for gap in state.gaps if gap.first_frame < kept)])
+            state.gaps = [
+                *(gap for gap in state.gaps if gap.end <= kept),
+                GapEntry(kept, frames - kept, "file-lost", exact=True),
+                *(gap for gap in state.gaps if gap.first_frame >= frames),
+            ]
+            return True
+        return False
+
+    def _check_recovered(self, entry: _Entry, *, was_replayed: bool) -> bool:
+        """Bring a WAV up to date with its recording; True if frames of it are gone."""
         state, file = entry.state, entry.wav
         if state.is_deleted:
-            return
+            return False
         if state.frames == 0:
             self._files.wav.unlink(file.path)  # its header may not have survived
-            return
+            return False
         file.flush()
         if file.written != state.frames:
             raise StorageFailedError(
                 f"recording {state.about.recording} has {state.frames} durable frames and only"
                 f" {file.written} of them were found; nothing was removed"
             )
+        is_altered = False
         if was_replayed or not file.is_header_current():
             if not was_replayed:
-                file.resume(state.frames)
+                is_altered = self._resume(entry, state.frames)
             file.settle()
+        return is_altered
 
     # ---- any thread ----------------------------------------------------------------
 
@@ -204,10 +230,13 @@ class WavWriter:
         self._thread.start()
 
     def file(self, records: Sequence[Record]) -> None:
-        """Take durable records. Blocks while more than `MAX_WAITING_BYTES` wait."""
-        size = sum(len(record.payload) for record in records)
+        """Take durable records. Blocks while more than `MAX_WAITING_BYTES` wait.
+
+        But not on a full disk: then nothing more comes, and the journal has to go on.
+        """
+        size = sum(record.size for record in records)
         with self._arrived:
-            while self._waiting_bytes > MAX_WAITING_BYTES and not self._is_over:
+            while self._waiting_bytes > MAX_WAITING_BYTES and not (self._is_over or self._is_full):
                 self._arrived.wait()
             self._batches.append((records, size))
             self._waiting_bytes += size
@@ -350,14 +379,20 @@ class WavWriter:
             except OSError as error:
                 if not is_no_room(error) or self._is_closing or self._events is None:
                     raise
-                if not is_full:
-                    self._events.full(is_full=True)
-                is_full = True
+                if not is_full and not is_out_of_descriptors(error):
+                    is_full = True
+                    self._set_full(is_full=True)
                 time.sleep(_RETRY_S)
             else:
                 if is_full:
-                    self._tell().full(is_full=False)
+                    self._set_full(is_full=False)
                 return
+
+    def _set_full(self, *, is_full: bool) -> None:
+        with self._arrived:
+            self._is_full = is_full
+            self._arrived.notify_all()
+        self._tell().full(is_full=is_full)
 
     def _tend(self, now: float) -> None:
         """Flush, sync and describe what has waited long enough."""
@@ -442,7 +477,9 @@ class WavWriter:
         self._close(key, self._closed_as(entry.state, ending.status, digest, ending.digest))
 
     def _delete(self, key: bytes, entry: _Entry) -> None:
-        closed = self._closed_as(entry.state, "deleted", "", None)
+        about = entry.state.about
+        # What remains of it is that it was deleted, and nothing that was in it.
+        closed = Closed(about.recording, "deleted", "", about.format, "", entry.state.epoch, 0, "")
         self._with_room(lambda: self._register.put(closed))
         self._files.wav.unlink(entry.wav.path)
         self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}.json")

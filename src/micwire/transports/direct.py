@@ -66,13 +66,14 @@ class DirectSocket(asyncio.Protocol):
         self._is_upgraded = False
         self._buffer = bytearray()
         self._needed = 2
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
         self._is_fragmented = False
         self._is_text = False
         self._is_paused = False
         self._is_writable = True
         self._is_closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._closing_timer: asyncio.TimerHandle | None = None
         self._ping: bytes | None = None
         self._room: asyncio.Task[None] | None = None
 
@@ -87,6 +88,8 @@ class DirectSocket(asyncio.Protocol):
         self._end()
         if self._room is not None:
             self._room.cancel()
+        if self._closing_timer is not None:
+            self._closing_timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         if not self._is_upgraded:
@@ -102,10 +105,15 @@ class DirectSocket(asyncio.Protocol):
             self._take(data)
 
     def pause_writing(self) -> None:
+        # A peer that doesn't read what it is sent isn't read either: pings are answered too.
         self._is_writable = False
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._is_writable = True
+        if self._transport is not None and not self._is_paused:
+            self._transport.resume_reading()
         self._flush()
 
     def shutdown(self) -> None:
@@ -162,7 +170,7 @@ class DirectSocket(asyncio.Protocol):
         self._write_out()
         if self._websocket.close_expected():
             self._end()
-            self._set_timer(CLOSE_TIMEOUT_S, self._abort)
+            self._expect_close()
         if self._websocket.state is State.CLOSED or self._websocket.parser_exc is not None:
             self._end()
             if self._transport is not None:
@@ -173,8 +181,7 @@ class DirectSocket(asyncio.Protocol):
             case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
                 if frame.opcode is not Opcode.CONT:
                     self._is_text = frame.opcode is Opcode.TEXT
-                if frame.data:
-                    self._fragments.append(bytes(frame.data))
+                self._fragments += frame.data
                 self._is_fragmented = not frame.fin
                 if frame.fin:
                     self._take_message()
@@ -186,7 +193,7 @@ class DirectSocket(asyncio.Protocol):
                 pass  # the library has answered a ping or a close
 
     def _take_message(self) -> None:
-        data = b"".join(self._fragments)
+        data = bytes(self._fragments)
         self._fragments.clear()
         if not self._is_text:
             self._feed(data)
@@ -215,7 +222,8 @@ class DirectSocket(asyncio.Protocol):
         await link.has_room()
         self._is_paused = False
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+            if self._is_writable:
+                self._transport.resume_reading()
             self.data_received(b"")
 
     # ---- handshake -----------------------------------------------------------------
@@ -273,7 +281,7 @@ class DirectSocket(asyncio.Protocol):
         if self._websocket.state is _OPEN:
             self._websocket.send_close(code, reason)
             self._write_out()
-            self._set_timer(CLOSE_TIMEOUT_S, self._abort)
+        self._expect_close()
 
     def _write_out(self) -> None:
         """Write what the library wants written; an empty piece means: close behind it."""
@@ -287,6 +295,11 @@ class DirectSocket(asyncio.Protocol):
                 transport.close()
 
     # ---- life ------------------------------------------------------------------------
+
+    def _expect_close(self) -> None:
+        # Once, however much the peer still sends.
+        if self._closing_timer is None:
+            self._closing_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._abort)
 
     def _end(self) -> None:
         """The link is over, whatever may still arrive."""

@@ -155,11 +155,18 @@ class PlainLink:
         if not frames:
             return True
         converted = convert(message, self._query.encoding, self._query.format.encoding)
-        header = AUDIO_HEADER.pack(self._next_frame)
-        self._next_frame += frames
-        return self._link.feed(
-            header + converted.data, clipped=converted.clipped, nonfinite=converted.nonfinite
-        )
+        may_go_on = True
+        clipped, nonfinite = converted.clipped, converted.nonfinite
+        stored_bytes = self._query.format.frame_bytes
+        # Stored samples may take more bytes than the page's, and have a header before them.
+        part_bytes = (self._max_message_bytes - AUDIO_HEADER.size) // stored_bytes * stored_bytes
+        for start in range(0, len(converted.data), part_bytes):
+            part = converted.data[start : start + part_bytes]
+            header = AUDIO_HEADER.pack(self._next_frame)
+            self._next_frame += len(part) // stored_bytes
+            may_go_on = self._link.feed(header + part, clipped=clipped, nonfinite=nonfinite)
+            clipped = nonfinite = 0
+        return may_go_on
 
     def _refuse(self, code: str, message: str) -> bool:
         self._is_ended = True
