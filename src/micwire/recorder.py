@@ -260,7 +260,7 @@ class Recorder:
                 if live.state.about.plain:
                     self._end(live, Ending("finished"))
             # A disk that is full or hangs keeps the rest in the journal, or with the clients.
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, StorageFailedError):
                 if not self.is_full:
                     async with asyncio.timeout(STOP_TIMEOUT_S):
                         await self._flush()
@@ -798,6 +798,9 @@ class Recorder:
         if self.error is not None:
             return
         self.error = error
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_exception(StorageFailedError(str(error)))
         for connection in tuple(self._connections):
             self.refuse(
                 connection,
@@ -873,6 +876,8 @@ def audio_url(recording: str) -> str:
 def count_nonfinite(data: bytes | memoryview) -> int:
     """Return how many float32 samples are NaN or infinite."""
     samples = np.frombuffer(data, dtype="<f4")
-    if isfinite(np.dot(samples, samples)):  # the usual case, in one pass
+    with np.errstate(all="ignore"):  # a peer's numbers, however wild, are no news to warn of
+        power = np.dot(samples, samples)
+    if isfinite(power):  # the usual case, in one pass
         return 0
     return int(samples.size - np.count_nonzero(np.isfinite(samples)))

@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -329,12 +331,23 @@ def test_the_page_names_the_cause(
 
 
 def test_the_page_says_why_an_insecure_origin_has_no_microphone(
-    open_page: OpenPage, server: Server
+    open_page: OpenPage, tmp_path: Path
 ) -> None:
-    page = open_page(f"http://insecure.test:{server.port}/")
-    expect(page.locator("#problem")).to_contain_text("only to https pages")
-    expect(page.locator("#problem")).to_contain_text(f"127.0.0.1:{server.port} insecure.test")
-    expect(page.locator("#button")).to_be_disabled()
+    # Not from `micwire serve` on loopback: that one answers to loopback names only.
+    command = [sys.executable, str(ROOT / "examples" / "embed.py")]
+    with Server(tmp_path / "recordings", command) as server:
+        page = open_page(f"http://insecure.test:{server.port}/")
+        expect(page.locator("#problem")).to_contain_text("only to https pages")
+        expect(page.locator("#problem")).to_contain_text(f"127.0.0.1:{server.port} insecure.test")
+        expect(page.locator("#button")).to_be_disabled()
+
+
+def test_a_server_on_loopback_answers_to_no_name_of_somebody_else(server: Server) -> None:
+    request = urllib.request.Request(f"{server.address}/healthz", headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request)
+    assert refusal.value.code == 403
+    refusal.value.close()
 
 
 def test_a_browser_that_alters_the_sound_is_named(open_page: OpenPage, server: Server) -> None:
