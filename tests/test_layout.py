@@ -17,7 +17,11 @@ SOURCE = Path(__file__).parents[1] / "src"
 FAMILIES = ("journal", "library", "transports", "analyzers")
 JOINERS = ("", "app", "cli", "__main__")
 """The parts that may import any other; "" is `micwire/__init__.py`."""
-MAY_ALSO_IMPORT = {"testing": FAMILIES}
+MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
+    "testing": FAMILIES,
+    "acks": ("link",),
+    "recorder": ("link", "acks"),
+}
 """Every other part imports `core` and itself; what one may import besides stands here."""
 
 # fmt: off

@@ -41,8 +41,9 @@ from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
 from micwire.journal.local import LocalJournal
 from micwire.library.writer import LibraryFiles, WavWriter
+from micwire.link import Connection
 from micwire.lock import DataLock
-from micwire.recorder import Connection, Recorder, RecorderSettings
+from micwire.recorder import Recorder, RecorderSettings
 from micwire.transports.direct import DirectSocket
 from micwire.transports.handshake import Door
 from micwire.transports.plain import PlainDoor

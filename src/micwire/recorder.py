@@ -13,12 +13,18 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import inf, isfinite
+from math import isfinite
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from micwire.core.errors import SERVICE_RESTART, MicwireError, StorageFailedError
+from micwire.acks import Acks
+from micwire.core.errors import (
+    SERVICE_RESTART,
+    MicwireError,
+    RegisterDamagedError,
+    StorageFailedError,
+)
 from micwire.core.interfaces import Journal, Library
 from micwire.core.recording import (
     About,
@@ -40,18 +46,17 @@ from micwire.core.session import (
     MarkArrived,
     OpenAsked,
     Refused,
-    Session,
     State,
 )
 from micwire.core.storage import is_no_room
 from micwire.core.wire import Finished, Open, Opened
+from micwire.link import Connection, Live
 
 _FRAMES = Kind.FRAMES
 OPEN_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 UNFINISHED_SHARE = 5
 """How many recordings may wait for their clients, as a multiple of those that may stream."""
-HEARTBEAT_S = 0.7
 FINISHED_CLOSE_S = 10.0
 HOUSEKEEPING_S = 60.0
 STOP_TIMEOUT_S = 8.0
@@ -82,93 +87,6 @@ class Counters:
     frames_durable: int = 0
     frames_lost: int = 0
     errors: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class Live:
-    """One unfinished recording: its state at the leading edge, and who owns it."""
-
-    key: bytes
-    state: RecordingState
-    durable: int
-    owner: "Connection | None" = None
-    idle_since: float = 0.0
-    is_float: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the recording is in the library for good, or gone for good."""
-
-    def __post_init__(self) -> None:
-        self.is_float = self.state.about.format.encoding.is_float
-
-
-class Connection:
-    """One link to a client. The carrier feeds it and sends what is outgoing.
-
-    Args:
-        recorder: Whose connection it is.
-        wake: Called on the loop when there is something to send or the link is to close.
-        is_plain: The link is the recording: when it ends, the recording is finished.
-    """
-
-    def __init__(
-        self, recorder: "Recorder", wake: Callable[[], None], *, is_plain: bool = False
-    ) -> None:
-        self.session = Session(recorder.limits())
-        self.is_plain = is_plain
-        self.live: Live | None = None
-        self.last_ack = inf  # no heartbeat before `opened`
-        self._recorder = recorder
-        self._wake = wake
-        self._room = asyncio.Event()
-        self._is_lost = False
-
-    def feed(self, message: str | bytes, *, clipped: int = 0, nonfinite: int = 0) -> bool:
-        """Take one message: text or audio; see `Link.feed`."""
-        for event in self.session.receive(message):
-            if isinstance(event, FramesArrived):
-                self._recorder.take_frames(self, event, clipped, nonfinite)
-            else:
-                self._recorder.handle(self, event)
-        return not self.is_congested
-
-    def refuse(self, code: str, message: str) -> None:
-        """Close with an error, for a rule of the carrier that the peer broke."""
-        self._recorder.refuse(self, code, message)
-
-    @property
-    def is_congested(self) -> bool:
-        """Tell whether so much is not durable that the carrier should stop reading."""
-        return self.session.is_congested and self.session.close_code is None
-
-    async def has_room(self) -> None:
-        """Wait until the disk has caught up with this connection, or it is closed."""
-        while self.is_congested:
-            self._room.clear()
-            await self._room.wait()
-
-    def outgoing(self) -> list[str]:
-        """Return the texts to send, oldest first, and forget them."""
-        return self.session.outgoing()
-
-    @property
-    def closing(self) -> tuple[int, str] | None:
-        """The code and reason to close with once everything outgoing is sent."""
-        code = self.session.close_code
-        return None if code is None else (code, self.session.close_reason)
-
-    def wake(self) -> None:
-        """Tell the carrier that there is something to send, and whoever waits for room."""
-        self._room.set()
-        if not self._is_lost:
-            self._wake()
-
-    def lost(self) -> None:
-        """The link is gone. What was fed stays; nothing more can be sent."""
-        if not self._is_lost:
-            self._is_lost = True
-            self._recorder.disconnected(self)
-            self.session.leave(SERVICE_RESTART)
-            self._room.set()
 
 
 class Recorder:
@@ -204,7 +122,6 @@ class Recorder:
         self._library = library
         self._utc_now = utc_now
         self._is_taken = is_taken
-        self._hit = hit
         self._on_failed = on_failed
         self._live: dict[bytes, Live] = {}
         self._paths: set[str] = set()
@@ -213,12 +130,11 @@ class Recorder:
         self._connections: set[Connection] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiters: dict[int, asyncio.Future[None]] = {}
-        self._dirty: set[Connection] = set()
+        self._acks = Acks(settings.limits.ack_interval_ms / 1000, hit)
         self._free_bytes: int | None = None
         self._full: set[str] = set()
         self._is_room_low = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ack_timer: asyncio.TimerHandle | None = None
         self._all_closed = asyncio.Event()
 
     # ---- life --------------------------------------------------------------------
@@ -246,7 +162,7 @@ class Recorder:
         for live in self._live.values():
             if live.state.about.plain:
                 self._end(live, Ending("interrupted"))
-        self._spawn(self._heartbeat())
+        self._spawn(self._acks.heartbeat(self._connections))
         self._spawn(self._keep_house())
 
     async def stop(self) -> None:
@@ -348,7 +264,7 @@ class Recorder:
     def disconnected(self, connection: Connection) -> None:
         """Forget a link; a plain one's recording is finished by that."""
         self._connections.discard(connection)
-        self._dirty.discard(connection)
+        self._acks.drop(connection)
         live = connection.live
         if live is not None:
             if connection.is_plain:
@@ -461,8 +377,10 @@ class Recorder:
                 self.fail(StorageFailedError(f"the data directory can't be used: {error}"))
         except StorageFailedError as error:
             self.fail(error)
-        except ValueError as error:
-            self.fail(StorageFailedError(f"the register of recordings is damaged: {error}"))
+        except RegisterDamagedError:
+            self.refuse(
+                connection, "storage-failed", "what is known of this recording is damaged", frames=0
+            )
         connection.wake()
 
     async def _open_alone(self, connection: Connection, message: Open) -> None:
@@ -681,45 +599,13 @@ class Recorder:
                     owner = live.owner
                     if owner is not None:
                         owner.session.durable(end)
-                        self._dirty.add(owner)
+                        self._acks.add(owner)
                 self.counters.frames_durable += record.frames
             else:
                 waiter = self._waiters.get(id(record))
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
-        if self._ack_timer is None:
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        """Send the acks that are due; come back for those that are too early."""
-        self._ack_timer = None
-        interval_s = self.settings.limits.ack_interval_ms / 1000
-        now = time.monotonic()
-        early: set[Connection] = set()
-        for connection in self._dirty:
-            if now - connection.last_ack < interval_s:
-                early.add(connection)
-            else:
-                self._acknowledge_one(connection, now)
-        self._dirty = early
-        if early:
-            wait_s = min(connection.last_ack for connection in early) + interval_s - now
-            self._ack_timer = self._loop.call_later(max(wait_s, 0.01), self._acknowledge)
-
-    def _acknowledge_one(self, connection: Connection, now: float) -> None:
-        if self._hit is not None:
-            self._hit("ack.send.before")
-        connection.last_ack = now
-        connection.session.acknowledge()
-        connection.wake()
-
-    async def _heartbeat(self) -> None:
-        while True:
-            await asyncio.sleep(0.1)
-            now = time.monotonic()
-            for connection in tuple(self._connections):
-                if now - connection.last_ack >= HEARTBEAT_S:
-                    self._acknowledge_one(connection, now)
+        self._acks.send()
 
     async def _keep_house(self) -> None:
         """Close recordings whose client stays away for too long."""

@@ -44,7 +44,8 @@ from micwire.core.wire import (
 )
 from micwire.journal.local import LocalJournal
 from micwire.library.writer import LibraryFiles, WavWriter
-from micwire.recorder import Connection, Recorder, RecorderSettings
+from micwire.link import Connection
+from micwire.recorder import Recorder, RecorderSettings
 from micwire.testing import ForgetfulFiles
 
 DATA = "/data"
@@ -67,7 +68,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micwire.library.wavfile.CATCH_UP_BYTES", 1_000)
     monkeypatch.setattr("micwire.journal.local.ROOM_RETRY_S", 0.005)
     monkeypatch.setattr("micwire.journal.segments.MAX_SPARES", 2)
-    monkeypatch.setattr("micwire.recorder.HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("micwire.acks.HEARTBEAT_S", 0.02)
     monkeypatch.setattr("micwire.recorder.STOP_TIMEOUT_S", 0.5)
 
 

@@ -48,16 +48,16 @@ class StorageFailedError(MicwireError):
     code = "storage-failed"
 
 
-class StorageFullError(MicwireError):
-    """There is no room for more audio; everything acknowledged is safe."""
-
-    code = "storage-full"
-
-
 class DataDirectoryError(MicwireError):
     """The data directory can't be used: missing, not writable, or in use by another server."""
 
     code = "data-directory"
+
+
+class RegisterDamagedError(MicwireError):
+    """The entry of a recording that is over can't be read: something else has altered it."""
+
+    code = "register-damaged"
 
 
 class WavError(MicwireError):

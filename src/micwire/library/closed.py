@@ -5,6 +5,7 @@ It answers a late `open` after any number of restarts: finished, interrupted, de
 
 import itertools
 
+from micwire.core.errors import RegisterDamagedError
 from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
 from micwire.core.storage import sync_directory_or_fail, sync_or_fail, write_all
@@ -36,6 +37,10 @@ class ClosedRegister:
             return None
         try:
             return Closed.from_json(self._files.read(descriptor, self._files.size(descriptor), 0))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RegisterDamagedError(
+                f"{path} is no entry of the register ({error}): put it back as it was"
+            ) from error
         finally:
             self._files.close(descriptor)
 

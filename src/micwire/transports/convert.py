@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from micwire.core.audio import Encoding
 
+_FULL_SCALE_16 = 1 << 15
+_FULL_SCALES = {Encoding.S16: _FULL_SCALE_16, Encoding.S24: 1 << 23}
+_F32 = Encoding.F32  # on Python 3.11 a look-up in the class is slow, and this is done often
+
 
 class Converted(NamedTuple):
     """Samples in the encoding wanted, and how many could not be kept as they were."""
@@ -38,13 +42,13 @@ def convert(data: bytes, source: Encoding, target: Encoding) -> Converted:
     if source is target:
         return Converted(data, 0, 0)
     samples = _as_floats(data, source)
-    if target is Encoding.F32:
+    if target is _F32:
         return Converted(samples.astype("<f4").tobytes(), 0, 0)
     return _as_integers(samples, target)
 
 
 def _as_floats(data: bytes, source: Encoding) -> NDArray[np.float32] | NDArray[np.float64]:
-    if source is Encoding.F32:
+    if source is _F32:
         return np.frombuffer(data, dtype="<f4")
     if source is Encoding.S16:
         return np.frombuffer(data, dtype="<i2") / np.float64(1 << 15)
@@ -54,18 +58,22 @@ def _as_floats(data: bytes, source: Encoding) -> NDArray[np.float32] | NDArray[n
 
 
 def _as_integers(samples: NDArray[np.float32] | NDArray[np.float64], target: Encoding) -> Converted:
-    highest = (1 << (8 * target.sample_bytes - 1)) - 1
-    with np.errstate(over="ignore"):  # what overflows is clipped below
-        scaled = samples * samples.dtype.type(highest + 1)  # a power of two: exact
-    np.rint(scaled, out=scaled)
+    full_scale = _FULL_SCALES[target]
+    if not samples.size:
+        return Converted(b"", 0, 0)
     clipped = nonfinite = 0
     # NaN makes both comparisons false, so the rare cases all go the slow way.
-    if not (scaled.min(initial=0) >= -highest - 1 and scaled.max(initial=0) <= highest):
-        is_beyond = (scaled < -highest - 1) | (scaled > highest)
+    if samples.min() >= -1 and samples.max() <= (full_scale - 1) / full_scale:
+        scaled = samples * samples.dtype.type(full_scale)  # a power of two: exact
+        np.rint(scaled, out=scaled)
+    else:
+        with np.errstate(over="ignore"):  # what overflows is clipped below
+            scaled = np.rint(samples * samples.dtype.type(full_scale))
+        is_beyond = (scaled < -full_scale) | (scaled >= full_scale)
         clipped = int(np.count_nonzero(is_beyond))
         nonfinite = int(scaled.size - np.count_nonzero(np.isfinite(samples)))
-        scaled = np.where(np.isnan(scaled), 0, np.clip(scaled, -highest - 1, highest))
-    if target is Encoding.S16:
+        scaled = np.where(np.isnan(scaled), 0, np.clip(scaled, -full_scale, full_scale - 1))
+    if full_scale == _FULL_SCALE_16:
         return Converted(scaled.astype("<i2").tobytes(), clipped, nonfinite)
     whole = scaled.astype("<i4").view(np.uint8).reshape(-1, 4)
     return Converted(whole[:, :3].tobytes(), clipped, nonfinite)

@@ -121,6 +121,10 @@ class PlainLink:
         self._query = query
         self._max_message_bytes = max_message_bytes
         self._frame_bytes = query.encoding.sample_bytes * query.format.channels
+        self._source, self._target = query.encoding, query.format.encoding
+        self._stored_bytes = query.format.frame_bytes
+        room = max_message_bytes - AUDIO_HEADER.size
+        self._part_bytes = room // self._stored_bytes * self._stored_bytes
         self._next_frame = 0
         self._is_ended = False
         self._is_finished = False
@@ -154,19 +158,21 @@ class PlainLink:
             return self._refuse("bad-message", f"{len(message)} bytes are not whole frames")
         if not frames:
             return True
-        converted = convert(message, self._query.encoding, self._query.format.encoding)
-        may_go_on = True
-        clipped, nonfinite = converted.clipped, converted.nonfinite
-        stored_bytes = self._query.format.frame_bytes
+        data, clipped, nonfinite = convert(message, self._source, self._target)
+        if len(data) <= self._part_bytes:
+            return self._feed_part(data, clipped, nonfinite)
         # Stored samples may take more bytes than the page's, and have a header before them.
-        part_bytes = (self._max_message_bytes - AUDIO_HEADER.size) // stored_bytes * stored_bytes
-        for start in range(0, len(converted.data), part_bytes):
-            part = converted.data[start : start + part_bytes]
-            header = AUDIO_HEADER.pack(self._next_frame)
-            self._next_frame += len(part) // stored_bytes
-            may_go_on = self._link.feed(header + part, clipped=clipped, nonfinite=nonfinite)
+        may_go_on = True
+        for start in range(0, len(data), self._part_bytes):
+            part = data[start : start + self._part_bytes]
+            may_go_on = self._feed_part(part, clipped, nonfinite)
             clipped = nonfinite = 0
         return may_go_on
+
+    def _feed_part(self, data: bytes, clipped: int, nonfinite: int) -> bool:
+        header = AUDIO_HEADER.pack(self._next_frame)
+        self._next_frame += len(data) // self._stored_bytes
+        return self._link.feed(header + data, clipped=clipped, nonfinite=nonfinite)
 
     def _refuse(self, code: str, message: str) -> bool:
         self._is_ended = True
