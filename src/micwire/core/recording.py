@@ -5,7 +5,7 @@ same `apply`: a state is never anything but the log up to some point.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from micwire.core.audio import Format
 from micwire.core.errors import MicwireError
@@ -182,7 +182,7 @@ class RecordingState:
 
     def copy(self) -> "RecordingState":
         """Return a state that moves on by itself."""
-        return RecordingState.from_record(self.record())
+        return replace(self, gaps=list(self.gaps), marks=dict(self.marks))
 
 
 @dataclass(frozen=True, slots=True)

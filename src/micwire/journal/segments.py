@@ -5,7 +5,7 @@ synced, is decided here; who waits for it is in `local`. See `spec/journal.md`.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class SegmentStore:
             self._first = max(self._oldest_needed(found[-1]) or 0, found[0].number)
         for segment in found:
             if segment.number >= self._first:
-                self._read(segment)
+                self._read(segment, is_last=segment is found[-1])
             self.segments.append(segment)
 
     def _contiguous(self, names: list[str]) -> list[Segment]:
@@ -131,15 +131,21 @@ class SegmentStore:
         opened = _opened(self._records(segment))
         return None if opened is None else opened[0]
 
-    def _read(self, segment: Segment) -> None:
+    def _read(self, segment: Segment, *, is_last: bool) -> None:
         records = self._records(segment)
         opened = _opened(records)
         if opened is None:
             raise JournalDamagedError(f"{segment.path} is damaged: it has no head. {_ADVICE}")
-        states = opened[1]
-        if segment.number > self._first:
-            self._compare(segment.number - 1, states)
-        self.ledger.states = states
+        head = opened[1]
+        if segment.number > self._first and not is_last:
+            # Read in passing, for a thousand states are slow to parse: the last head is
+            # compared whole, and what was lost on the way to it shows there.
+            self._compare_ends(segment.number - 1, head)
+        else:
+            states = {key: RecordingState.from_record(record) for key, record in head.items()}
+            if segment.number > self._first:
+                self._compare(segment.number - 1, states)
+            self.ledger.states = states
         for record in records:
             try:
                 self.ledger.apply(record)
@@ -148,6 +154,13 @@ class SegmentStore:
                     f"{segment.path} is damaged: {error}. {_ADVICE}"
                 ) from error
             segment.pin(record)
+
+    def _compare_ends(self, number: int, head: Mapping[bytes, Record]) -> None:
+        read = {key: (state.frames, state.epoch) for key, state in self.ledger.states.items()}
+        told = {key: (record.first_frame, record.epoch) for key, record in head.items()}
+        if read != told:
+            states = {key: RecordingState.from_record(record) for key, record in head.items()}
+            self._compare(number, states)
 
     def _compare(self, number: int, states: dict[bytes, RecordingState]) -> None:
         # Each segment is synced before the next begins, so the states at the head of
@@ -404,15 +417,15 @@ def _fitting(records: Sequence[Record], start: int, room: int) -> int:
     return end
 
 
-def _opened(records: Iterator[Record]) -> tuple[int, dict[bytes, RecordingState]] | None:
+def _opened(records: Iterator[Record]) -> tuple[int, dict[bytes, Record]] | None:
     """Read a segment's head: the oldest segment needed, and all states; None unless whole."""
     head = next(records, None)
     if head is None or head.kind is not Kind.HEAD:
         return None
-    states: dict[bytes, RecordingState] = {}
+    states: dict[bytes, Record] = {}
     while len(states) < head.frames:
         record = next(records, None)
         if record is None or record.kind is not Kind.STATE:
             return None
-        states[record.recording] = RecordingState.from_record(record)
+        states[record.recording] = record
     return head.first_frame, states
