@@ -36,10 +36,10 @@ class Kind:
 
     @cached_property
     def block(self) -> bytes:
-        """Return the sound of one message: a 440 Hz sine, a tenth of it clipped."""
+        """Return the sound of one message: a 440 Hz sine at 0.7 of full scale."""
         sine = [math.sin(math.tau * 440 * n / 48_000) for n in range(self.frames)]
         if self.is_float:
-            return struct.pack(f"<{self.frames}f", *(1.01 * value for value in sine))
+            return struct.pack(f"<{self.frames}f", *(0.7 * value for value in sine))
         return struct.pack(f"<{self.frames}h", *(round(32_000 * value) for value in sine))
 
     @cached_property

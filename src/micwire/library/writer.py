@@ -335,7 +335,8 @@ class WavWriter:
         now = time.monotonic()
         path = f"{self._data}/{state.about.path}.wav"
         file = WavFile(self._files.wav, path, state.about.format, frames)
-        self._entries[key] = _Entry(state, file, now, now)
+        # Recordings that begin together are not synced together: the id's bits spread them.
+        self._entries[key] = _Entry(state, file, now, now - SYNC_S * key[-1] / 256)
         self._with_room(lambda: self._make_directory(path.rpartition("/")[0]))
 
     def _make_directory(self, directory: str) -> None:
@@ -405,8 +406,6 @@ class WavWriter:
             is_unsynced = entry.wav.end > entry.wav.synced
             if is_unsynced and (now - entry.last_sync >= SYNC_S or key in hurry):
                 self._to_sync[key] = None
-            elif not is_unsynced:
-                entry.last_sync = now
             has_grown = entry.state.frames > entry.sidecar_frames
             if entry.is_sidecar_stale or (has_grown and now - entry.last_sidecar >= SIDECAR_S):
                 self._write_sidecar(entry, "recording", None)

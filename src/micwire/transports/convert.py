@@ -3,6 +3,7 @@
 The one place where micwire alters a sample, and it counts each one it had to.
 """
 
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -68,11 +69,14 @@ def _as_integers(samples: NDArray[np.float32] | NDArray[np.float64], target: Enc
         np.rint(scaled, out=scaled)
     else:
         with np.errstate(over="ignore"):  # what overflows is clipped below
-            scaled = np.rint(samples * samples.dtype.type(full_scale))
-        is_beyond = (scaled < -full_scale) | (scaled >= full_scale)
-        clipped = int(np.count_nonzero(is_beyond))
-        nonfinite = int(scaled.size - np.count_nonzero(np.isfinite(samples)))
-        scaled = np.where(np.isnan(scaled), 0, np.clip(scaled, -full_scale, full_scale - 1))
+            wanted = np.rint(samples * samples.dtype.type(full_scale))
+        scaled = np.minimum(np.maximum(wanted, -full_scale), full_scale - 1)
+        clipped = int(np.count_nonzero(scaled != wanted))
+        if not isfinite(scaled.sum()):  # there is a NaN, which differs from itself too
+            is_nan = np.isnan(wanted)
+            clipped -= int(np.count_nonzero(is_nan))
+            scaled[is_nan] = 0
+        nonfinite = int(samples.size - np.count_nonzero(np.isfinite(samples)))
     if full_scale == _FULL_SCALE_16:
         return Converted(scaled.astype("<i2").tobytes(), clipped, nonfinite)
     whole = scaled.astype("<i4").view(np.uint8).reshape(-1, 4)
