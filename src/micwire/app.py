@@ -24,12 +24,13 @@ import uvloop
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 
 from micwire.api.audio import audio_response
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.origin import OriginRule, is_loopback
+from micwire.api.web import WebFiles
 from micwire.config import MIB, Config
 from micwire.core.errors import DataDirectoryError, MicwireError
 from micwire.core.interfaces import Files, Readable
@@ -53,7 +54,6 @@ EXIT_TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
 _GC_THRESHOLDS = (10_000, 20, 20)
 _HEADER_ROOM = 4096
-_WEB = Path(__file__).parent / "web"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -100,11 +100,11 @@ class MicwireApp:
         metrics = Metrics(self._snapshot)
         self._routes = Starlette(
             routes=[
-                Route("/", self._page),
                 Route("/healthz", self._health),
                 Route("/metrics", partial(_metrics, metrics)),
                 Route("/api/v1/recordings/{recording}", self._recording),
                 Route("/api/v1/recordings/{recording}/audio", self._audio),
+                Mount("/", WebFiles()),
             ]
         )
         self._rule = rule = OriginRule(config.allow_origin, is_local=is_local)
@@ -200,9 +200,6 @@ class MicwireApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     # ---- routes ------------------------------------------------------------------
-
-    async def _page(self, request: Request) -> Response:
-        return FileResponse(_WEB / "index.html")
 
     async def _health(self, request: Request) -> Response:
         recorder = self.recorder
