@@ -1,0 +1,224 @@
+/**
+ * Sound in IndexedDB, where there are no sync access handles: chunks by recording, file and offset.
+ *
+ * Each call is one transaction, so it has happened as a whole or not at all.
+ */
+
+import { StorageError, openLocked, storageError } from "./files-common.js";
+
+/** @import { FileStore, RecordingFiles } from "./files-common.js" */
+/** @import { FileName } from "./types.js" */
+
+const CHUNKS = "chunks";
+
+/**
+ * @returns {Promise<FileStore>}
+ * @throws It doesn't work here.
+ */
+export async function openIndexedDb() {
+  /** @type {IDBDatabase} */
+  const database = await new Promise((resolve, reject) => {
+    const request = indexedDB.open("micwire", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(CHUNKS);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const store = new IdbStore(database);
+  await store.probe();
+  return store;
+}
+
+/** @implements {FileStore} */
+class IdbStore {
+  /** @type {"indexeddb"} */
+  kind = "indexeddb";
+  #database;
+
+  /** @param {IDBDatabase} database */
+  constructor(database) {
+    this.#database = database;
+  }
+
+  /** A real write, that leaves nothing. */
+  async probe() {
+    try {
+      await transact(this.#database, "readwrite", (chunks) => {
+        chunks.put(new Uint8Array(1), []);
+        chunks.delete([]);
+      });
+    } catch (cause) {
+      // Full is not broken: the recordings in it want to be found and sent.
+      if (storageError(cause).code !== "local-storage-full") throw cause;
+    }
+  }
+
+  async list() {
+    /** @type {string[]} */
+    const ids = [];
+    await transact(this.#database, "readonly", (chunks) => {
+      const request = chunks.openKeyCursor();
+      request.onsuccess = () => {
+        if (request.result === null) return;
+        const [id] = /** @type {[string]} */ (request.result.key);
+        ids.push(id);
+        request.result.continue([id, []]); // behind all of its chunks: arrays sort after strings
+      };
+    });
+    return ids;
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<RecordingFiles>}
+   */
+  open(id) {
+    return openLocked(id, async (unlock) => {
+      const sizes = { head: 0, a: 0, b: 0 };
+      await transact(this.#database, "readonly", (chunks) => {
+        for (const name of /** @type {FileName[]} */ (["head", "a", "b"])) {
+          const request = chunks.openCursor(keys(id, name), "prev");
+          request.onsuccess = () => {
+            if (request.result !== null) sizes[name] = offsetOf(request.result.key) + request.result.value.length;
+          };
+        }
+      });
+      return new IdbFiles(this.#database, id, sizes, unlock);
+    });
+  }
+
+  /** @param {string} id */
+  async remove(id) {
+    await (await this.open(id)).remove();
+  }
+}
+
+/** @implements {RecordingFiles} */
+class IdbFiles {
+  #database;
+  #id;
+  #sizes;
+  close;
+
+  /**
+   * @param {IDBDatabase} database
+   * @param {string} id
+   * @param {Record<FileName, number>} sizes
+   * @param {() => Promise<void>} unlock
+   */
+  constructor(database, id, sizes, unlock) {
+    this.#database = database;
+    this.#id = id;
+    this.#sizes = sizes;
+    this.close = unlock;
+  }
+
+  /** @param {FileName} name */
+  size(name) {
+    return this.#sizes[name];
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {Uint8Array<ArrayBuffer>} bytes
+   */
+  async append(name, bytes) {
+    // A view is stored with all of the buffer that it looks at.
+    const own = bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
+    const key = [this.#id, name, this.#sizes[name]];
+    await transact(this.#database, "readwrite", (chunks) => chunks.add(own, key));
+    this.#sizes[name] += bytes.length;
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {number} offset
+   * @param {number} bytes
+   */
+  async read(name, offset, bytes) {
+    const found = new Uint8Array(bytes);
+    let end = offset;
+    await transact(this.#database, "readonly", (chunks) => {
+      const first = chunks.openKeyCursor(keys(this.#id, name, 0, offset + 1), "prev");
+      first.onsuccess = () => {
+        if (first.result === null) return;
+        const start = offsetOf(first.result.key);
+        const rest = chunks.getAll(keys(this.#id, name, start, offset + bytes));
+        rest.onsuccess = () => {
+          end = start;
+          for (const chunk of rest.result) {
+            const part = chunk.subarray(Math.max(0, offset - end), offset + bytes - end);
+            found.set(part, Math.max(0, end - offset));
+            end += chunk.length;
+          }
+        };
+      };
+    });
+    if (end < offset + bytes) throw new StorageError("local-storage-failed", `only ${end - offset} of ${bytes} bytes were read`);
+    return found;
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {number} bytes
+   */
+  async truncate(name, bytes) {
+    await transact(this.#database, "readwrite", (chunks) => {
+      const last = chunks.openCursor(keys(this.#id, name, 0, bytes), "prev");
+      last.onsuccess = () => {
+        if (last.result !== null) last.result.update(last.result.value.slice(0, bytes - offsetOf(last.result.key)));
+        chunks.delete(keys(this.#id, name, bytes));
+      };
+    });
+    this.#sizes[name] = bytes;
+  }
+
+  /** What is strict takes all before it along: they share one log. */
+  async flush() {
+    await transact(this.#database, "readwrite", (chunks) => chunks.put(0, [this.#id, "flush", 0]), "strict");
+  }
+
+  async remove() {
+    try {
+      await transact(this.#database, "readwrite", (chunks) => chunks.delete(IDBKeyRange.bound([this.#id], [this.#id, []])));
+    } finally {
+      await this.close();
+    }
+  }
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @param {IDBTransactionMode} mode
+ * @param {(chunks: IDBObjectStore) => void} work Makes the requests; a request that fails undoes all.
+ * @param {IDBTransactionDurability} [durability] "relaxed": the operating system has it.
+ * @returns {Promise<void>} Resolves once the transaction is complete.
+ */
+async function transact(database, mode, work, durability = "relaxed") {
+  try {
+    await new Promise((resolve, reject) => {
+      const transaction = database.transaction(CHUNKS, mode, { durability });
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+      work(transaction.objectStore(CHUNKS));
+    });
+  } catch (cause) {
+    throw storageError(cause);
+  }
+}
+
+/**
+ * The keys of a file's chunks that begin in a range of offsets.
+ *
+ * @param {string} id
+ * @param {FileName} name
+ * @param {number} [start]
+ * @param {number} [end]
+ */
+function keys(id, name, start = 0, end = Infinity) {
+  return IDBKeyRange.bound([id, name, start], [id, name, end], false, true);
+}
+
+/** @param {IDBValidKey} key */
+function offsetOf(key) {
+  return /** @type {[string, string, number]} */ (key)[2];
+}

@@ -1,0 +1,731 @@
+/**
+ * The page's own copy of a recording, until the server has it: a log of records over three files.
+ *
+ * `head` holds what is small and kept to the end: what the recording is, its gaps, marks, the
+ * digest's hashes, acknowledgements, the finish. The sound goes to `a` and `b` in turn: the one
+ * that is not written to is cut to nothing once all in it is released. So an hour online takes
+ * 2 MiB, an hour offline what it takes, and no file is opened while recording.
+ *
+ * A record is believed if its checksum is right and it goes on where the one before it ended;
+ * nothing behind the first that isn't. All numbers are unsigned and little endian:
+ *
+ *     0  4  CRC-32C of all behind these four bytes
+ *     4  4  length of the payload
+ *     8  4  kind: `mw`, version 1, and one of KIND
+ *    12  4  frames
+ *    16  8  first frame
+ *    24     payload: interleaved sound, a SHA-256, or JSON
+ *
+ * Calls take effect in the order in which they were made, awaited or not. What they return is a
+ * promise only where the files need time.
+ */
+
+import { crc32c } from "./crc32c.js";
+import { StorageError } from "./files-common.js";
+import { frameBytes } from "./wire.js";
+
+/** @import { FileStore, RecordingFiles } from "./files-common.js" */
+/** @import { FileName, Gap, Mark, OpenMessage, StoreKind } from "./types.js" */
+
+/** @typedef {{ server: string, open: OpenMessage } & Record<string, unknown>} About Facts that JSON can hold. */
+/** @typedef {{ frames: number, digest: string | null }} Finish */
+/** @typedef {{ firstFrame: number, frames: number, lost: Gap | null }} Run Sound in a row, or a gap. */
+/** @typedef {{ first: number, end: number }} Range */
+/** @typedef {{ kind: number, first: number, frames: number, payload: Uint8Array, offset: number }} Entry */
+/**
+ * @template T
+ * @typedef {Generator<unknown, T, any>} Steps A job that yields what it may have to wait for.
+ */
+
+const HEADER_BYTES = 24;
+const MAX_PAYLOAD_BYTES = 2 ** 20;
+const SOUND_BYTES = 64 * 1024; // of one record: no more than that is lost with a torn one
+const TURN_BYTES = 2 ** 20;
+const STEP_BYTES = 256 * 1024; // between places that are remembered, and what is read at once
+const HASH_BYTES = 32;
+const VERSION = 0x0177_6d00;
+const KIND = { ABOUT: 1, SOUND: 2, GAP: 3, MARK: 4, HASH: 5, ACK: 6, FINISH: 7, DISCARD: 8 };
+
+/** One of the two files with sound, which is one range of frames, but for gaps. */
+class Half {
+  firstFrame = 0;
+  endFrame = 0;
+  /** @type {{ frame: number, offset: number }[]} Each STEP_BYTES one: a day offline has room. */
+  places = [];
+
+  /** @param {"a" | "b"} name */
+  constructor(name) {
+    this.name = name;
+  }
+
+  /** @param {Entry} entry */
+  add({ first, frames, offset }) {
+    const last = this.places.at(-1);
+    if (last === undefined) this.firstFrame = first;
+    if (last === undefined || offset >= last.offset + STEP_BYTES) this.places.push({ frame: first, offset });
+    this.endFrame = first + frames;
+  }
+
+  clear() {
+    this.firstFrame = this.endFrame = 0;
+    this.places = [];
+  }
+
+  /**
+   * @param {number} frame
+   * @returns {number} Where a record begins that is not behind it, and not far before.
+   */
+  offsetOf(frame) {
+    let low = 0;
+    for (let high = this.places.length; high - low > 1; ) {
+      const middle = (low + high) >>> 1;
+      if (this.places[middle].frame <= frame) low = middle;
+      else high = middle;
+    }
+    return this.places[low].offset;
+  }
+}
+
+export class Journal {
+  #files;
+  /** @type {About | null} */
+  #about = null;
+  #frameBytes = 0;
+  /** @type {Gap[]} */
+  #gaps = [];
+  /** @type {Mark[]} */
+  #marks = [];
+  #hashes = new Uint8Array(64 * HASH_BYTES);
+  #hashCount = 0;
+  /** @type {Finish | null} */
+  #finish = null;
+  #isDiscarded = false;
+  #acked = 0;
+  #first = 0; // all before it was released, and is gone
+  #end = 0;
+  #released = 0;
+  #current = new Half("a");
+  #other = new Half("b");
+  #place = { half: this.#current, frame: 0, offset: 0 }; // where the last read ended
+  #window = { name: "", offset: 0, bytes: new Uint8Array(0) };
+  /** @type {Promise<void> | null} What was called before and is not done; never rejects. */
+  #busy = null;
+
+  /**
+   * @param {RecordingFiles} files
+   * @param {StoreKind} kind
+   */
+  constructor(files, kind) {
+    this.#files = files;
+    this.kind = kind;
+  }
+
+  /**
+   * Begin the journal of a new recording; when this resolves it would survive a power cut.
+   *
+   * @param {FileStore} store
+   * @param {About} about
+   * @param {number} [firstFrame] All before it are kept elsewhere.
+   * @returns {Promise<Journal>}
+   * @throws {StorageError} Nothing is left of it then.
+   */
+  static async create(store, about, firstFrame = 0) {
+    const files = await store.open(about.open.recording);
+    const journal = new Journal(files, store.kind);
+    if (files.size("head") + files.size("a") + files.size("b") > 0) {
+      await files.close();
+      throw new RangeError(`recording ${about.open.recording} exists already`);
+    }
+    try {
+      await run(journal.#put("head", KIND.ABOUT, firstFrame, 0, asJson(about)));
+      await files.flush();
+    } catch (cause) {
+      // If that fails too, what is left has no head, and the next `recover` removes it.
+      await files.remove().catch(() => {});
+      throw cause;
+    }
+    return journal;
+  }
+
+  /**
+   * Take up the journal of an earlier page. Twice is as once.
+   *
+   * @param {FileStore} store
+   * @param {string} id
+   * @returns {Promise<Journal | null>} Null: it was being created, or removed, when its page
+   *   ended; now it is gone.
+   * @throws {StorageError} `locked`: another tab has it; else it can't be read, and is left alone.
+   */
+  static async recover(store, id) {
+    const files = await store.open(id);
+    const journal = new Journal(files, store.kind);
+    try {
+      if (await run(journal.#recover())) return journal;
+    } catch (cause) {
+      await files.close();
+      throw cause;
+    }
+    await files.remove();
+    return null;
+  }
+
+  // ---- what is known ---------------------------------------------------------------
+
+  get about() {
+    return /** @type {About} */ (this.#about);
+  }
+
+  /** All frames before it are in the journal, gaps too, or are released. */
+  get keptFrames() {
+    return this.#end;
+  }
+
+  /** The same: the journal knows of no others. */
+  get capturedFrames() {
+    return this.#end;
+  }
+
+  /** All frames before it may be forgotten; after a recovery: are forgotten. */
+  get releasedFrames() {
+    return this.#released;
+  }
+
+  /** The largest `ack` that was noted. */
+  get ackedFrames() {
+    return this.#acked;
+  }
+
+  /** Of the whole recording, in order. */
+  get gaps() {
+    return this.#gaps;
+  }
+
+  /** Of the whole recording, as they were set. */
+  get marks() {
+    return this.#marks;
+  }
+
+  /** Of the pieces from the first on without a hole, 32 bytes each. */
+  get hashes() {
+    return this.#hashes.slice(0, this.#hashCount * HASH_BYTES);
+  }
+
+  /** What `finish` was told last. */
+  get finished() {
+    return this.#finish;
+  }
+
+  get isDiscarded() {
+    return this.#isDiscarded;
+  }
+
+  /**
+   * What can be read, and the gaps between.
+   *
+   * @returns {Run[]} In order, up to `keptFrames` without a hole.
+   */
+  runs() {
+    /** @type {Run[]} */
+    const runs = [];
+    let frame = this.#first;
+    /** @type {(end: number, lost: Gap | null) => void} */
+    const add = (end, lost) => {
+      if (end > frame) runs.push({ firstFrame: frame, frames: end - frame, lost });
+      frame = Math.max(frame, end);
+    };
+    for (const gap of this.#gaps) {
+      add(gap.first_frame, null);
+      add(endOf(gap), gap);
+    }
+    add(this.#end, null);
+    return runs;
+  }
+
+  // ---- writing ---------------------------------------------------------------------
+
+  /**
+   * Keep the next frames. Where this throws, `keptFrames` says how many of them are kept, and
+   * the rest can be tried again.
+   *
+   * @param {number} firstFrame
+   * @param {Uint8Array} bytes Whole frames; not to be altered before this is done.
+   * @returns {void | Promise<void>}
+   * @throws {StorageError} `local-storage-full` or `local-storage-failed`.
+   * @throws {RangeError} They are not the next, or no whole frames.
+   */
+  audio(firstFrame, bytes) {
+    return this.#inTurn(this.#audio(firstFrame, bytes));
+  }
+
+  /**
+   * Note that the next frames are lost.
+   *
+   * @param {Gap} gap
+   * @returns {void | Promise<void>}
+   * @throws As `audio`.
+   */
+  gap({ first_frame, frames, cause, exact }) {
+    return this.#inTurn(this.#gap({ first_frame, frames, cause, exact }));
+  }
+
+  /**
+   * @param {Mark} mark
+   * @returns {void | Promise<void>}
+   */
+  mark({ frame, label }) {
+    return this.#inTurn(this.#put("head", KIND.MARK, frame, 0, asJson({ frame, label })));
+  }
+
+  /**
+   * Note the hash of a piece, before what it is made of is released.
+   *
+   * @param {number} index From 0; one that is known already changes nothing.
+   * @param {Uint8Array} hash
+   * @returns {void | Promise<void>}
+   */
+  piece(index, hash) {
+    return this.#inTurn(this.#piece(index, hash));
+  }
+
+  /**
+   * @param {number} frames All before are durable on the server.
+   * @returns {void | Promise<void>}
+   */
+  ack(frames) {
+    return this.#inTurn(this.#put("head", KIND.ACK, frames, 0));
+  }
+
+  /**
+   * @param {number} frames The end of the recording.
+   * @param {string | null} digest
+   * @returns {void | Promise<void>}
+   */
+  finish(frames, digest) {
+    return this.#inTurn(this.#put("head", KIND.FINISH, frames, 0, asJson({ frames, digest })));
+  }
+
+  /**
+   * Note that the recording is not wanted, until the server knows as well.
+   *
+   * @returns {void | Promise<void>}
+   */
+  discard() {
+    return this.#inTurn(this.#put("head", KIND.DISCARD, 0, 0));
+  }
+
+  /** @param {number} frames All before are durable on the server, and their hashes noted. */
+  release(frames) {
+    this.#released = Math.max(this.#released, Math.min(frames, this.#end));
+  }
+
+  /**
+   * Let all of it survive a power cut, too.
+   *
+   * @returns {void | Promise<void>}
+   */
+  flush() {
+    return this.#inTurn(this.#flush());
+  }
+
+  /**
+   * Let go of it; it stays where it is.
+   *
+   * @returns {void | Promise<void>}
+   */
+  close() {
+    return this.#inTurn(this.#close());
+  }
+
+  /**
+   * Delete it, for good, and let go of it.
+   *
+   * @returns {void | Promise<void>}
+   */
+  remove() {
+    return this.#inTurn(this.#remove());
+  }
+
+  /**
+   * @param {number} firstFrame
+   * @param {Uint8Array} bytes
+   * @returns {Steps<void>}
+   */
+  *#audio(firstFrame, bytes) {
+    this.#mustFollow(firstFrame, bytes.length / this.#frameBytes);
+    const most = SOUND_BYTES - (SOUND_BYTES % this.#frameBytes);
+    for (let at = 0; at < bytes.length; at += most) {
+      const part = bytes.subarray(at, at + most);
+      yield* this.#put(this.#current.name, KIND.SOUND, this.#end, part.length / this.#frameBytes, part);
+    }
+    // Behind the sound: what fails here has lost none.
+    const isTurn = this.#files.size(this.#current.name) >= TURN_BYTES;
+    if (isTurn && this.#other.endFrame <= this.#released) yield* this.#takeTurns();
+  }
+
+  /**
+   * Go on in the other file; nothing in it is needed.
+   *
+   * @returns {Steps<void>}
+   */
+  *#takeTurns() {
+    const end = this.#other.endFrame;
+    if (end > this.#acked) yield* this.#put("head", KIND.ACK, end, 0);
+    // Why it may go, and the hashes of it, must outlive it; so must this file what comes behind it.
+    yield this.#files.flush();
+    yield this.#files.truncate(this.#other.name, 0);
+    this.#first = Math.max(this.#first, end);
+    this.#other.clear();
+    this.#forgetReads();
+    [this.#current, this.#other] = [this.#other, this.#current];
+  }
+
+  /**
+   * @param {Gap} gap
+   * @returns {Steps<void>}
+   */
+  *#gap(gap) {
+    this.#mustFollow(gap.first_frame, gap.frames);
+    if (gap.frames > 0) yield* this.#put("head", KIND.GAP, gap.first_frame, 0, asJson(gap));
+  }
+
+  /**
+   * @param {number} index
+   * @param {Uint8Array} hash
+   * @returns {Steps<void>}
+   */
+  *#piece(index, hash) {
+    if (hash.length !== HASH_BYTES) throw new RangeError(`a hash of ${hash.length} bytes`);
+    if (index >= this.#hashCount) yield* this.#put("head", KIND.HASH, index, 0, hash);
+  }
+
+  /** @returns {Steps<void>} */
+  *#flush() {
+    yield this.#files.flush();
+  }
+
+  /** @returns {Steps<void>} */
+  *#close() {
+    yield this.#files.close();
+  }
+
+  /** @returns {Steps<void>} */
+  *#remove() {
+    yield this.#files.remove();
+  }
+
+  /**
+   * @param {number} firstFrame
+   * @param {number} frames
+   */
+  #mustFollow(firstFrame, frames) {
+    const isNext = firstFrame === this.#end && Number.isSafeInteger(firstFrame + frames) && frames >= 0;
+    if (!isNext) throw new RangeError(`${frames} frames at ${firstFrame} do not follow ${this.#end}`);
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {number} kind
+   * @param {number} first
+   * @param {number} frames
+   * @param {Uint8Array} [payload]
+   * @returns {Steps<void>}
+   */
+  *#put(name, kind, first, frames, payload = new Uint8Array(0)) {
+    if (payload.length > MAX_PAYLOAD_BYTES) throw new RangeError(`a record of ${payload.length} bytes`);
+    const offset = this.#files.size(name);
+    const bytes = new Uint8Array(HEADER_BYTES + payload.length);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(4, payload.length, true);
+    view.setUint32(8, VERSION | kind, true);
+    view.setUint32(12, frames, true);
+    view.setBigUint64(16, BigInt(first), true);
+    bytes.set(payload, HEADER_BYTES);
+    view.setUint32(0, crc32c(bytes.subarray(4)), true);
+    yield this.#files.append(name, bytes);
+    this.#learn(name, { kind, first, frames, payload, offset });
+  }
+
+  // ---- reading ---------------------------------------------------------------------
+
+  /**
+   * @param {number} firstFrame
+   * @param {number} frames Of one run, and not released.
+   * @returns {Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>}
+   * @throws {RangeError} They are not all here.
+   * @throws {StorageError} `local-storage-failed`: the browser altered them, or can't read them.
+   */
+  read(firstFrame, frames) {
+    return this.#inTurn(this.#read(firstFrame, firstFrame + frames));
+  }
+
+  /**
+   * @param {number} firstFrame
+   * @param {number} end
+   * @returns {Steps<Uint8Array<ArrayBuffer>>}
+   */
+  *#read(firstFrame, end) {
+    const found = new Uint8Array((end - firstFrame) * this.#frameBytes);
+    let frame = firstFrame;
+    while (frame < end) {
+      const half = [this.#current, this.#other].find((one) => one.firstFrame <= frame && frame < one.endFrame);
+      if (half === undefined) throw new RangeError(`frame ${frame} is not kept`);
+      let offset = half.offsetOf(frame);
+      const last = this.#place;
+      if (last.half === half && last.frame <= frame && last.offset > offset) offset = last.offset;
+      while (frame < Math.min(end, half.endFrame)) {
+        const entry = yield* this.#entry(half.name, offset);
+        if (entry === null) throw new StorageError("local-storage-failed", `frame ${frame} is damaged in the journal`);
+        if (entry.first > frame) throw new RangeError(`frame ${frame} is in a gap`);
+        this.#place = { half, frame: entry.first, offset };
+        const part = entry.payload.subarray((frame - entry.first) * this.#frameBytes, (end - entry.first) * this.#frameBytes);
+        found.set(part, (frame - firstFrame) * this.#frameBytes);
+        frame += part.length / this.#frameBytes;
+        offset += HEADER_BYTES + entry.payload.length;
+      }
+    }
+    return found;
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {number} offset
+   * @returns {Steps<Entry | null>} Null: there is no record. The payload is good until the next read.
+   */
+  *#entry(name, offset) {
+    const room = this.#files.size(name) - offset - HEADER_BYTES;
+    if (room < 0) return null;
+    const header = yield* this.#bytes(name, offset, HEADER_BYTES);
+    const view = new DataView(header.buffer, header.byteOffset);
+    const length = view.getUint32(4, true);
+    if (length > Math.min(room, MAX_PAYLOAD_BYTES)) return null;
+    const bytes = yield* this.#bytes(name, offset, HEADER_BYTES + length);
+    if (crc32c(bytes.subarray(4)) !== view.getUint32(0, true)) return null;
+    const kind = view.getUint32(8, true) ^ VERSION;
+    const first = Number(view.getBigUint64(16, true));
+    return { kind, first, frames: view.getUint32(12, true), payload: bytes.subarray(HEADER_BYTES), offset };
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {number} offset
+   * @param {number} count
+   * @returns {Steps<Uint8Array>}
+   */
+  *#bytes(name, offset, count) {
+    let { name: last, offset: start, bytes } = this.#window;
+    if (last !== name || offset < start || offset + count > start + bytes.length) {
+      const most = Math.min(Math.max(count, STEP_BYTES), this.#files.size(name) - offset);
+      bytes = yield this.#files.read(name, offset, most);
+      this.#window = { name, offset, bytes };
+      start = offset;
+    }
+    return bytes.subarray(offset - start, offset - start + count);
+  }
+
+  #forgetReads() {
+    this.#window = { name: "", offset: 0, bytes: new Uint8Array(0) };
+    this.#place = { half: this.#current, frame: 0, offset: 0 };
+  }
+
+  // ---- recovery --------------------------------------------------------------------
+
+  /** @returns {Steps<boolean>} Whether there is a recording. */
+  *#recover() {
+    /** @type {Range[]} */
+    const kept = [];
+    for (const name of /** @type {FileName[]} */ (["head", "a", "b"])) {
+      let offset = 0;
+      for (;;) {
+        const entry = yield* this.#entry(name, offset);
+        if (entry === null || !this.#isBelievable(name, entry)) break;
+        this.#learn(name, entry);
+        if (name !== "head") addTo(kept, { first: entry.first, end: entry.first + entry.frames });
+        offset += HEADER_BYTES + entry.payload.length;
+      }
+      // The head comes first: without it nothing is cut.
+      if (this.#about === null) return this.#isNone();
+      if (offset < this.#files.size(name)) yield this.#files.truncate(name, offset);
+      this.#forgetReads();
+    }
+    if (this.#other.endFrame > this.#current.endFrame) {
+      [this.#current, this.#other] = [this.#other, this.#current];
+    }
+    yield* this.#mend(kept);
+    this.#released = this.#first;
+    return true;
+  }
+
+  /**
+   * There is no word of what the recording is. Its first record is durable before there is any
+   * sound, and goes in one cut when it is removed: so with any of both left it is damage.
+   *
+   * @returns {false}
+   */
+  #isNone() {
+    if (this.#files.size("head") > 0 && this.#files.size("a") + this.#files.size("b") > 0) {
+      throw new StorageError("local-storage-failed", "the head of the recording is damaged in the journal");
+    }
+    return false;
+  }
+
+  /**
+   * Nothing is missing inside after a killed browser. After a power cut there may be, of what
+   * was not flushed: it becomes a gap, but for what the server has.
+   *
+   * @param {Range[]} kept The sound that is here.
+   * @returns {Steps<void>}
+   */
+  *#mend(kept) {
+    const known = [...kept, ...this.#gaps.map((gap) => ({ first: gap.first_frame, end: endOf(gap) }))];
+    for (const end of [this.#acked, this.#finish?.frames ?? 0]) known.push({ first: end, end });
+    known.sort((one, other) => one.first - other.first);
+    this.#first = Math.max(this.#first, Math.min(this.#acked, ...kept.map(({ first }) => first)));
+    let end = this.#first;
+    for (const range of known) {
+      if (range.first > end) {
+        // What lies before a hole that the server can fill is on the server as well.
+        if (this.#acked > end) this.#first = Math.min(range.first, this.#acked);
+        const first_frame = Math.max(end, this.#first);
+        const gap = { first_frame, frames: range.first - first_frame, cause: "overflow", exact: true };
+        if (gap.frames > 0) yield* this.#put("head", KIND.GAP, first_frame, 0, asJson(gap));
+      }
+      end = Math.max(end, range.end);
+    }
+    this.#end = end;
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {Entry} entry Its checksum is right.
+   */
+  #isBelievable(name, { kind, first, frames, payload }) {
+    if (name === "head") return kind === KIND.ABOUT ? this.#about === null : this.#about !== null;
+    const half = name === this.#current.name ? this.#current : this.#other;
+    return kind === KIND.SOUND && first >= half.endFrame && payload.length === frames * this.#frameBytes;
+  }
+
+  /**
+   * The one place where the journal's state changes by what is written: now, or found again.
+   *
+   * @param {FileName} name
+   * @param {Entry} entry
+   */
+  #learn(name, entry) {
+    const { kind, first, payload } = entry;
+    switch (kind) {
+      case KIND.ABOUT:
+        this.#about = fromJson(payload);
+        this.#frameBytes = frameBytes(this.about.open.format);
+        this.#first = this.#end = this.#released = first;
+        break;
+      case KIND.SOUND:
+        (name === this.#current.name ? this.#current : this.#other).add(entry);
+        this.#end = Math.max(this.#end, first + entry.frames);
+        break;
+      case KIND.GAP: {
+        const gap = fromJson(payload);
+        this.#gaps.push(gap);
+        this.#gaps.sort((one, other) => one.first_frame - other.first_frame);
+        this.#end = Math.max(this.#end, endOf(gap));
+        break;
+      }
+      case KIND.MARK:
+        this.#marks.push(fromJson(payload));
+        break;
+      case KIND.HASH: {
+        if (first !== this.#hashCount) break; // behind a hole it is of no use
+        const at = HASH_BYTES * this.#hashCount++;
+        if (at === this.#hashes.length) {
+          const more = new Uint8Array(2 * at);
+          more.set(this.#hashes);
+          this.#hashes = more;
+        }
+        this.#hashes.set(payload, at);
+        break;
+      }
+      case KIND.ACK:
+        this.#acked = Math.max(this.#acked, first);
+        break;
+      case KIND.FINISH:
+        this.#finish = fromJson(payload);
+        break;
+      case KIND.DISCARD:
+        this.#isDiscarded = true;
+        break;
+    }
+  }
+
+  // ---- one after another -------------------------------------------------------------
+
+  /**
+   * @template T
+   * @param {Steps<T>} steps
+   * @returns {T | Promise<T>}
+   */
+  #inTurn(steps) {
+    const result = this.#busy === null ? run(steps) : this.#busy.then(() => run(steps));
+    if (result instanceof Promise) {
+      const done = () => {
+        if (this.#busy === busy) this.#busy = null;
+      };
+      const busy = result.then(done, done);
+      this.#busy = busy;
+    }
+    return result;
+  }
+}
+
+/**
+ * Walk through a job, without a promise as long as nothing has to be waited for.
+ *
+ * @template T
+ * @param {Steps<T>} steps
+ * @returns {T | Promise<T>}
+ */
+function run(steps) {
+  let step = steps.next();
+  while (!step.done && !(step.value instanceof Promise)) step = steps.next(step.value);
+  return step.done ? step.value : walk(steps, step);
+}
+
+/**
+ * @template T
+ * @param {Steps<T>} steps
+ * @param {IteratorResult<unknown, T>} step
+ * @returns {Promise<T>}
+ */
+async function walk(steps, step) {
+  while (!step.done) {
+    try {
+      step = steps.next(await step.value);
+    } catch (cause) {
+      step = steps.throw(cause);
+    }
+  }
+  return step.value;
+}
+
+/**
+ * @param {Range[]} ranges
+ * @param {Range} next
+ */
+function addTo(ranges, next) {
+  const last = ranges.at(-1);
+  if (last?.end === next.first) last.end = next.end;
+  else ranges.push(next);
+}
+
+/** @param {Gap} gap */
+function endOf({ first_frame, frames }) {
+  return first_frame + frames;
+}
+
+/** @param {object} value */
+function asJson(value) {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+/** @param {Uint8Array} bytes */
+function fromJson(bytes) {
+  return JSON.parse(new TextDecoder().decode(bytes));
+}
