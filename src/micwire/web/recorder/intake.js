@@ -1,0 +1,298 @@
+/**
+ * Buffers of a microphone to frames in a row, and the gaps between them.
+ *
+ * Pure: every judgement on what was lost before it came to us is in this file. The buffers'
+ * clock says where something may be missing, the browser's counts say how much. The clock is
+ * the system's, not the microphone's: it drifts, and jumps by tens of milliseconds where
+ * nothing is lost. So it is suspected only after we were late ourselves, or by half a second,
+ * and convicts alone only if it doesn't come back. While a case is open, what follows is held
+ * here, at most HOLD_MAX_S.
+ */
+
+/** @typedef {{planes: Float32Array[], gap?: undefined}} Sound Frames of each channel. */
+/** @typedef {{gap: {frames: number, cause: "capture" | "overflow" | "suspended" | "device", exact: boolean}, planes?: undefined}} Lost */
+
+/** @typedef {{blocks: Float32Array[][], frames: number, ahead: number, wasLate: boolean, counts: Counts}} Held A case that is open. */
+
+const JITTER_S = 0.5; // a clock that is ahead by less proves nothing by itself
+const HOLD_S = 0.3; // how long a clock is watched for its return
+const HOLD_MAX_S = 12; // how much is held until the main thread brings the counts
+const SUSPENDED_S = 1;
+const DROPOUT_MAX_S = 0.25; // longer digital silence is what the device said
+const AUDIBLE = 0.001; // -60 dBFS: silence between quieter sound is no dropout
+const COUNT_STEPS = 4; // in buffers, what a count may be ahead
+const COUNTS = 5; // what is on its way differs: the least of some counts is the truth
+
+export class Intake {
+  #rate;
+  #unit;
+  #isClockExact;
+  #hasCounts;
+  /** @type {number | null} where the next buffer should begin, by the source's clock, in frames */ #next = null;
+  /** @type {Held | null} */ #held = null;
+  /** @type {Float32Array[][]} */ #zeros = [];
+  #zeroFrames = 0;
+  #before = 0; // the peak of the last unit that wasn't silent; 0 once silence is what the device said
+  #isMuted = false;
+  #mutedFrames = 0;
+  #counts = new Counts();
+
+  /**
+   * @param {object} source
+   * @param {number} source.sampleRate In Hz.
+   * @param {number} [source.unitFrames] What the browser fills with zeros at a time; default: a buffer.
+   * @param {boolean} [source.isClockExact] The clock counts frames: each jump is a loss.
+   * @param {boolean} [source.hasCounts] `counted` will be called.
+   */
+  constructor({ sampleRate, unitFrames = 0, isClockExact = false, hasCounts = false }) {
+    this.#rate = sampleRate;
+    this.#unit = unitFrames;
+    this.#isClockExact = isClockExact;
+    this.#hasCounts = hasCounts;
+  }
+
+  /** How soon a count is wanted, in ms. */
+  get countInterval() {
+    return this.#held !== null || !this.#counts.isSettled ? 20 : 1000;
+  }
+
+  /**
+   * Take the next buffer.
+   *
+   * @param {Float32Array[]} planes
+   * @param {number} clock When it began by the source's own clock, in frames.
+   * @param {boolean} [wasLate] So much time went by before it was read that buffers may have been dropped.
+   * @returns {(Sound | Lost)[]}
+   */
+  push(planes, clock, wasLate = false) {
+    /** @type {(Sound | Lost)[]} */ const out = [];
+    const frames = planes[0].length;
+    const ahead = this.#next === null ? 0 : clock - this.#next;
+    this.#next = clock + frames;
+    if (this.#held !== null) this.#hold(this.#held, planes, ahead, out);
+    else if (this.#isClockExact) {
+      this.#lose(Math.max(0, ahead), "capture", true, out);
+      this.#sound(planes, out);
+    } else if (ahead < (wasLate ? 0.9 * frames : JITTER_S * this.#rate)) this.#sound(planes, out);
+    else this.#held = { blocks: [planes], frames, ahead, wasLate, counts: this.#counts.fresh() };
+    return out;
+  }
+
+  /** @param {Held} held @param {Float32Array[]} planes @param {number} ahead @param {(Sound | Lost)[]} out */
+  #hold(held, planes, ahead, out) {
+    held.blocks.push(planes);
+    held.frames += planes[0].length;
+    held.ahead += ahead;
+    const isCounted = !this.#hasCounts || held.counts.isSettled;
+    const isDue = held.frames >= HOLD_S * this.#rate && isCounted;
+    const isBack = held.ahead < planes[0].length / 2; // what is lost stays lost
+    if (isDue || isBack || held.frames >= HOLD_MAX_S * this.#rate) this.#judge(out);
+  }
+
+  /** @param {(Sound | Lost)[]} out */
+  #judge(out) {
+    const held = this.#held;
+    if (held === null) return;
+    this.#held = null;
+    const unit = held.blocks[0][0].length;
+    const { overflow, capture } = held.counts.lost();
+    if (held.counts.isSettled) this.#counts = held.counts.settled();
+    // Counts come in steps of some buffers: they confirm the clock, which is exact to a buffer.
+    const byClock = Math.round(held.ahead / unit) * unit;
+    const isConfirmed = held.wasLate && overflow + capture >= unit && Math.abs(overflow + capture - byClock) <= COUNT_STEPS * unit;
+    if (isConfirmed) this.#lose(byClock, "overflow", true, out);
+    else if (capture > 0) this.#lose(capture, "capture", false, out);
+    else if (held.ahead >= JITTER_S * this.#rate) {
+      this.#lose(held.ahead, held.ahead >= SUSPENDED_S * this.#rate ? "suspended" : "capture", false, out);
+    }
+    for (const planes of held.blocks) this.#sound(planes, out);
+  }
+
+  /**
+   * Take the browser's own counts of the track.
+   *
+   * @param {number} total Frames that the device made, lost ones too.
+   * @param {number} delivered Frames that were handed on by the track.
+   * @param {number} read Frames that had been read here, at that very moment.
+   * @returns {(Sound | Lost)[]}
+   */
+  counted(total, delivered, read) {
+    /** @type {(Sound | Lost)[]} */ const out = [];
+    if (this.#held !== null) {
+      this.#held.counts.add(total, delivered, read);
+      return out;
+    }
+    this.#counts.add(total, delivered, read);
+    const { capture } = this.#counts.lost();
+    // Where is not known: somewhere since the last count.
+    if (capture > 0) this.#lose(capture, "capture", false, out);
+    if (this.#counts.isSettled || capture > 0) this.#counts = this.#counts.settled();
+    return out;
+  }
+
+  /**
+   * How many frames will have been read when all is read that was delivered; null: unknown.
+   *
+   * @param {number} delivered
+   */
+  expected(delivered) { return this.#counts.expected(delivered); }
+
+  /**
+   * The system has taken the microphone's sound away, or given it back.
+   *
+   * @param {boolean} isMuted
+   * @returns {(Sound | Lost)[]}
+   */
+  muted(isMuted) {
+    /** @type {(Sound | Lost)[]} */ const out = [];
+    if (isMuted) this.#silenceIsSound(out);
+    else this.#unmute(out);
+    this.#isMuted = isMuted;
+    return out;
+  }
+
+  /**
+   * The source stood still for a time, such as a suspended context.
+   *
+   * @param {number} seconds
+   * @returns {(Sound | Lost)[]}
+   */
+  stoodStill(seconds) {
+    /** @type {(Sound | Lost)[]} */ const out = [];
+    this.#silenceIsSound(out);
+    this.#lose(seconds * this.#rate, "suspended", false, out);
+    return out;
+  }
+
+  /** No more will come: what is held is judged by what is known. */
+  end() {
+    /** @type {(Sound | Lost)[]} */ const out = [];
+    this.#judge(out);
+    this.#unmute(out);
+    this.#silenceIsSound(out);
+    return out;
+  }
+
+  /** @param {number} frames @param {Lost["gap"]["cause"]} cause @param {boolean} exact @param {(Sound | Lost)[]} out */
+  #lose(frames, cause, exact, out) {
+    this.#silenceIsSound(out);
+    const whole = Math.round(frames);
+    if (whole > 0) out.push({ gap: { frames: whole, cause, exact } });
+  }
+
+  // ---- zeros ---------------------------------------------------------------------
+
+  /** @param {Float32Array[]} planes @param {(Sound | Lost)[]} out */
+  #sound(planes, out) {
+    const frames = planes[0].length, unit = this.#unit || frames;
+    let start = 0; // of what is not handed on yet
+    for (let at = 0; at < frames; at += unit) {
+      const end = Math.min(at + unit, frames), level = peak(planes, at, end);
+      if (level > 0) {
+        if (this.#isMuted) this.#unmute(out);
+        if (this.#zeroFrames > 0) this.#dropout(level, out);
+        this.#before = level;
+        continue;
+      }
+      if (!this.#isMuted && this.#before === 0) continue; // silence is what the device says
+      if (at > start) out.push({ planes: cut(planes, start, at) });
+      start = end;
+      if (this.#isMuted) this.#mutedFrames += end - at;
+      else {
+        this.#zeros.push(cut(planes, at, end));
+        this.#zeroFrames += end - at;
+        if (this.#zeroFrames > DROPOUT_MAX_S * this.#rate) this.#silenceIsSound(out);
+      }
+    }
+    if (start < frames) out.push({ planes: start === 0 ? planes : cut(planes, start, frames) });
+  }
+
+  /** @param {number} after @param {(Sound | Lost)[]} out */
+  #dropout(after, out) {
+    if (this.#before < AUDIBLE || after < AUDIBLE) {
+      this.#silenceIsSound(out);
+      return;
+    }
+    const frames = this.#zeroFrames;
+    this.#zeros = [];
+    this.#zeroFrames = 0;
+    out.push({ gap: { frames, cause: "capture", exact: false } });
+  }
+
+  /** @param {(Sound | Lost)[]} out */
+  #silenceIsSound(out) {
+    for (const planes of this.#zeros) out.push({ planes });
+    if (this.#zeroFrames > 0) this.#before = 0;
+    this.#zeros = [];
+    this.#zeroFrames = 0;
+  }
+
+  /** @param {(Sound | Lost)[]} out */
+  #unmute(out) {
+    if (this.#mutedFrames > 0) out.push({ gap: { frames: this.#mutedFrames, cause: "suspended", exact: true } });
+    this.#mutedFrames = 0;
+  }
+}
+
+/** What the browser says it delivered, against what was read. */
+class Counts {
+  /** @type {number[]} */ #behind = []; // delivered and not read: lost, or still on its way
+  /** @type {number | null} */ #dropped = null; // never delivered
+  #behindBase;
+  #droppedBase;
+
+  /** @param {number | null} behindBase @param {number | null} droppedBase */
+  constructor(behindBase = null, droppedBase = null) {
+    this.#behindBase = behindBase;
+    this.#droppedBase = droppedBase;
+  }
+
+  /** @param {number} total @param {number} delivered @param {number} read */
+  add(total, delivered, read) {
+    this.#behind.push(delivered - read);
+    if (this.#behind.length > COUNTS) this.#behind.shift();
+    this.#dropped = total - delivered;
+    this.#droppedBase ??= this.#dropped;
+  }
+
+  get isSettled() { return this.#behind.length === COUNTS; }
+
+  lost() {
+    const isKnown = this.isSettled && this.#behindBase !== null;
+    return {
+      overflow: isKnown ? Math.max(0, Math.min(...this.#behind) - /** @type {number} */ (this.#behindBase)) : 0,
+      capture: this.#dropped === null ? 0 : Math.max(0, this.#dropped - (this.#droppedBase ?? 0)),
+    };
+  }
+
+  /** @param {number} delivered */
+  expected(delivered) { return this.#behindBase === null ? null : delivered - this.#behindBase; }
+
+  /** The same bases, nothing counted yet. */
+  fresh() { return new Counts(this.#behindBase, this.#droppedBase); }
+
+  /** What is counted now is the new base. */
+  settled() {
+    const counts = new Counts(Math.min(...this.#behind), this.#dropped);
+    counts.#behind = this.#behind;
+    return counts;
+  }
+}
+
+/** @param {Float32Array[]} planes @param {number} start @param {number} end */
+function peak(planes, start, end) {
+  let most = 0;
+  for (const plane of planes) {
+    for (let frame = start; frame < end; frame++) {
+      const size = Math.abs(plane[frame]);
+      if (size > most) most = size;
+      else if (size !== size) most = Infinity; // NaN is no silence
+    }
+  }
+  return most;
+}
+
+/** @param {Float32Array[]} planes @param {number} start @param {number} end */
+function cut(planes, start, end) {
+  return planes.map((plane) => plane.subarray(start, end));
+}

@@ -1,0 +1,437 @@
+/**
+ * One recording's way to the server: encoded sound, journal, sender, link.
+ *
+ * A frame is written to the journal before it is sent, and forgotten once it is durable on
+ * the server and in the digest. The same way whether somebody is speaking or the page found
+ * the recording on a later visit.
+ */
+
+import { PieceDigest } from "./digest.js";
+import { savedCopy } from "./copy.js";
+import { Journal } from "./journal.js";
+import { Link } from "./link.js";
+import { Sender } from "./sender.js";
+import { encodeAudio, frameBytes } from "./wire.js";
+
+/**
+ * @import { FileStore, Gap, Mark, OpenMessage, SenderEvent, ServerReceipt, StoreKind } from "./types.js"
+ */
+
+/**
+ * @typedef {object} UploadHandler What an upload tells its owner.
+ * @property {() => Promise<string | null>} ticket A ticket for the next connection.
+ * @property {(upload: Upload, event: SenderEvent) => void} happened
+ * @property {(upload: Upload, gap: Gap) => void} gap
+ * @property {(upload: Upload, error: Error & { code?: string }) => void} keepingFailed
+ */
+
+const SEND_MS = 20; // one message for what came meanwhile
+const FLUSH_MS = 1_000;
+const MEMORY_BYTES = 256 * 1024 * 1024; // the most that is kept where the disk refused
+
+export class Upload {
+  /** The end of the recording, frames that are still being written included. */
+  capturedFrames;
+  isOnline = false;
+  /** @type {ServerReceipt | null} */ receipt = null;
+  /** @type {{code: string, message: string} | null} why the server takes no more of it */ refusal = null;
+  clippedSamples = 0;
+  #handler;
+  #open;
+  #frameBytes;
+  #sender;
+  #digest;
+  #link;
+  /** @type {Journal} where new sound goes */ #journal;
+  /** @type {Journal | null} what was kept before the disk refused */ #earlier = null;
+  /** @type {FileStore} */ #memory;
+  /** @type {Promise<void> | null} */ #switching = null;
+  #isDigestKnown = true;
+  #lostFrames = 0; // there was no room for them
+  #connection = 0;
+  #isSending = false;
+  #isMore = false;
+  /** @type {number | undefined} */ #sendTimer;
+  /** @type {number | undefined} */ #flushTimer;
+  #notedAck = 0;
+  /** @type {Promise<void>} done when all that was given is written */ #written = Promise.resolve();
+
+  /**
+   * Begin a recording.
+   *
+   * @param {FileStore} store
+   * @param {FileStore} memory Where sound goes when the store refuses.
+   * @param {string} server
+   * @param {OpenMessage} open Without a ticket.
+   * @param {UploadHandler} handler
+   */
+  static async begin(store, memory, server, open, handler) {
+    const about = { server, open };
+    const journal = await Journal.create(store, about).catch((error) => {
+      if (store === memory) throw error;
+      return Journal.create(memory, about);
+    });
+    return new Upload(journal, memory, server, open, handler);
+  }
+
+  /**
+   * Go on with what an earlier page has left; it takes no more sound.
+   *
+   * @param {FileStore} store
+   * @param {FileStore} memory
+   * @param {string} id
+   * @param {UploadHandler} handler
+   * @returns {Promise<Upload | null>} null: there is nothing of it
+   */
+  static async recover(store, memory, id, handler) {
+    const journal = await Journal.recover(store, id);
+    if (journal === null) return null;
+    const { server, open } = journal.about;
+    const upload = new Upload(journal, memory, server, open, handler, true);
+    await upload.#recoverDigest();
+    if (journal.isDiscarded) upload.#sender.discard();
+    else await upload.#finish();
+    return upload;
+  }
+
+  /**
+   * @param {Journal} journal
+   * @param {FileStore} memory
+   * @param {string} server
+   * @param {OpenMessage} open
+   * @param {UploadHandler} handler
+   * @param {boolean} [recovered]
+   */
+  constructor(journal, memory, server, open, handler, recovered = false) {
+    this.#journal = journal;
+    this.#memory = memory;
+    this.#handler = handler;
+    this.#open = { ...open };
+    this.server = server;
+    this.capturedFrames = journal.capturedFrames;
+    this.#frameBytes = frameBytes(open.format);
+    this.#digest = new PieceDigest(journal.hashes);
+    this.#sender = new Sender(this.#open, {
+      capturedFrames: journal.capturedFrames,
+      durableFrames: journal.ackedFrames,
+      gaps: journal.gaps,
+      marks: journal.marks,
+      recovered,
+    });
+    this.gaps = [...journal.gaps];
+    this.marks = [...journal.marks];
+    this.#link = new Link(server, {
+      connected: () => this.#connected(),
+      received: (text) => this.#happened(this.#sender.receive(text)),
+      disconnected: (code) => this.#disconnected(code),
+    });
+    this.#digest.onPiece = (index, hash) => {
+      this.#journal.piece(index, hash);
+      this.#release();
+    };
+  }
+
+  get recording() { return this.#open.recording; }
+  get open() { return this.#open; }
+  get sampleRate() { return this.#open.format.sample_rate; }
+  get keptFrames() { return this.#sender.capturedFrames; }
+  get durableFrames() { return this.#sender.durableFrames; }
+  get releasedFrames() { return (this.#earlier ?? this.#journal).releasedFrames; }
+  get isOver() { return this.#sender.isOver; }
+  /** @returns {StoreKind} */
+  get keeping() { return this.#journal.kind; }
+
+  // ---- the sound -------------------------------------------------------------------
+
+  /**
+   * Take the next frames.
+   *
+   * @param {Uint8Array<ArrayBuffer>} bytes
+   * @param {number} clipped How many samples were beyond full scale.
+   */
+  sound(bytes, clipped) {
+    const frames = bytes.length / this.#frameBytes;
+    if (this.keeping === "memory" && (this.capturedFrames - this.durableFrames) * this.#frameBytes > MEMORY_BYTES) {
+      this.#lostFrames += frames;
+      return;
+    }
+    this.#overflow();
+    const firstFrame = this.capturedFrames;
+    this.capturedFrames += frames;
+    this.clippedSamples += clipped;
+    this.#digest.update(bytes);
+    this.#write(
+      () => this.#journal.audio(firstFrame, bytes),
+      () => this.#sender.append(frames),
+    );
+  }
+
+  #overflow() {
+    const frames = this.#lostFrames;
+    this.#lostFrames = 0;
+    if (frames > 0) this.gap({ frames, cause: "overflow", exact: true });
+  }
+
+  /** @param {Omit<Gap, "first_frame">} lost */
+  gap({ frames, cause, exact }) {
+    this.#overflow();
+    const gap = { first_frame: this.capturedFrames, frames, cause, exact };
+    this.capturedFrames += frames;
+    this.gaps.push(gap);
+    this.#digest.updateZeros(frames * this.#frameBytes);
+    this.#write(
+      () => this.#journal.gap(gap),
+      () => this.#sender.gap(frames, cause, exact),
+    );
+    this.#handler.gap(this, gap);
+  }
+
+  /** @param {Mark} mark */
+  mark(mark) {
+    this.marks.push(mark);
+    this.#write(
+      () => this.#journal.mark(mark),
+      () => this.#sender.mark(mark.frame, mark.label),
+    );
+  }
+
+  /** No more will come. */
+  async finish() {
+    this.#overflow();
+    await this.#written;
+    await this.#finish();
+  }
+
+  async #finish() {
+    const digest = this.#isDigestKnown ? await this.#digest.hexdigest() : null;
+    await this.#guard(() => this.#journal.finish(this.#sender.capturedFrames, digest));
+    this.#sender.finish(digest);
+    this.#send();
+  }
+
+  /** Delete it, here and on the server; `happened` tells when the server has. */
+  async discard() {
+    await this.#written;
+    await this.#guard(() => this.#journal.discard());
+    this.#sender.discard();
+    if (this.#sender.isOver) this.#happened([{ type: "discarded" }]);
+    else this.#send();
+  }
+
+  /**
+   * Write to the journal, and then do what counts on its being there; in order.
+   *
+   * @param {() => void | Promise<void>} write
+   * @param {() => void} then
+   */
+  #write(write, then) {
+    const done = () => {
+      then();
+      this.#sendSoon();
+    };
+    try {
+      const writing = write();
+      if (writing === undefined) done();
+      else this.#written = writing.then(done, (error) => this.#keptInMemory(error, write, done));
+    } catch (error) {
+      this.#written = this.#keptInMemory(/** @type {Error} */ (error), write, done);
+    }
+  }
+
+  /**
+   * The disk takes no more: what comes is kept in memory.
+   *
+   * @param {Error} error @param {() => void | Promise<void>} write @param {() => void} done
+   */
+  async #keptInMemory(error, write, done) {
+    this.#switching ??= this.#switch(error);
+    await this.#switching;
+    await write();
+    done();
+  }
+
+  /** @param {Error} error */
+  async #switch(error) {
+    this.#earlier = this.#journal;
+    this.#journal = await Journal.create(this.#memory, this.#earlier.about, this.#earlier.keptFrames);
+    this.#handler.keepingFailed(this, error);
+  }
+
+  /** @param {() => void | Promise<void>} write What a full disk may refuse without harm to the sound. */
+  async #guard(write) {
+    try {
+      await write();
+    } catch (error) {
+      this.#handler.keepingFailed(this, /** @type {Error} */ (error));
+    }
+  }
+
+  // ---- the link ----------------------------------------------------------------------
+
+  /** Begin to talk to the server; again and again until it is over. */
+  connect() {
+    this.#link.connect();
+    this.#flushTimer ??= setInterval(() => this.#flush(), FLUSH_MS);
+  }
+
+  /** Don't wait for the next try. */
+  hurry() {
+    this.#link.hurry();
+  }
+
+  /** End all timers and sockets; the journal stays. */
+  async close() {
+    this.#link.close();
+    clearTimeout(this.#sendTimer);
+    clearInterval(this.#flushTimer);
+    await this.#written.catch(() => {});
+    await this.#journal.close();
+    await this.#earlier?.close();
+  }
+
+  async #connected() {
+    const connection = this.#connection, ticket = await this.#handler.ticket().catch(() => null);
+    if (connection !== this.#connection || this.isOver) return;
+    if (ticket !== null) this.#open.ticket = ticket;
+    this.#sender.connected();
+    this.#send();
+  }
+
+  /** @param {number | null} code */
+  #disconnected(code) {
+    this.isOnline = false;
+    this.#connection++;
+    this.#happened(this.#sender.disconnected(code));
+  }
+
+  /** @param {SenderEvent[]} events */
+  #happened(events) {
+    for (const event of events) {
+      switch (event.type) {
+        case "opened":
+          this.isOnline = true;
+          this.capturedFrames = Math.max(this.capturedFrames, this.#sender.capturedFrames);
+          this.#link.opened();
+          this.#release();
+          break;
+        case "acked":
+          this.#release();
+          break;
+        case "refused":
+          this.isOnline = false;
+          if (!event.retry) {
+            this.refusal = { code: event.code, message: event.message };
+            this.#link.close();
+          } else this.#link.drop();
+          break;
+        case "finished":
+          this.receipt = event.receipt;
+          this.#link.close();
+          // A copy that doesn't match the server's is worth keeping.
+          if (event.receipt.matches !== false) this.#forget();
+          break;
+        case "discarded":
+          this.#link.close();
+          this.#forget();
+          break;
+      }
+      this.#handler.happened(this, event);
+    }
+    this.#send();
+  }
+
+  /** Forget what is durable on the server and needed for no hash any more. */
+  #release() {
+    const hashed = this.#isDigestKnown ? Math.floor(this.#digest.hashedBytes / this.#frameBytes) : Infinity;
+    const frames = Math.min(this.#sender.durableFrames, hashed);
+    this.#earlier?.release(frames);
+    this.#journal.release(frames);
+  }
+
+  async #flush() {
+    const acked = this.#sender.durableFrames;
+    await this.#guard(async () => {
+      if (acked > this.#notedAck) await this.#journal.ack(this.#notedAck = acked);
+      await this.#journal.flush();
+    });
+  }
+
+  /** Remove the copy of this browser. */
+  async #forget() {
+    clearInterval(this.#flushTimer);
+    await this.#written.catch(() => {});
+    await this.#journal.remove();
+    await this.#earlier?.remove();
+  }
+
+  /** The person wants it no more, or has it elsewhere. */
+  async forget() {
+    this.#link.close();
+    clearTimeout(this.#sendTimer);
+    await this.#forget();
+  }
+
+  /** Return what this browser still has of it, as a WAV. */
+  async copy() {
+    return savedCopy(this.#journal);
+  }
+
+  #sendSoon() {
+    if (this.isOnline) this.#sendTimer ??= setTimeout(() => this.#send(), SEND_MS);
+  }
+
+  async #send() {
+    this.#isMore = true;
+    if (this.#isSending) return;
+    this.#isSending = true;
+    while (this.#isMore) {
+      this.#isMore = false;
+      clearTimeout(this.#sendTimer);
+      this.#sendTimer = undefined;
+      const connection = this.#connection;
+      for (const message of this.#sender.outgoing()) {
+        if (connection !== this.#connection) break; // the next begins with `open`, and from where that is answered
+        if (typeof message === "string") this.#link.send(message);
+        else await this.#sendSound(message.firstFrame, message.firstFrame + message.frames);
+      }
+    }
+    this.#isSending = false;
+  }
+
+  /** @param {number} firstFrame @param {number} end */
+  async #sendSound(firstFrame, end) {
+    // What was acknowledged meanwhile may be forgotten here.
+    const from = Math.max(firstFrame, this.#sender.durableFrames);
+    if (from >= end) return;
+    const middle = Math.min(end, Math.max(from, this.#earlier?.keptFrames ?? 0));
+    for (const [journal, start, stop] of /** @type {const} */ ([[this.#earlier, from, middle], [this.#journal, middle, end]])) {
+      if (journal === null || start >= stop) continue;
+      const connection = this.#connection, reading = journal.read(start, stop - start);
+      const bytes = reading instanceof Promise ? await reading : reading;
+      if (connection === this.#connection) this.#link.send(encodeAudio(start, bytes));
+    }
+  }
+
+  // ---- what an earlier page left -------------------------------------------------------
+
+  /** Hash again what no piece hash covers yet. */
+  async #recoverDigest() {
+    const journal = this.#journal, size = this.#frameBytes;
+    let skip = this.#digest.bytes; // bytes of the recording that are hashed
+    let next = Math.floor(skip / size);
+    for (const { firstFrame, frames, lost } of journal.runs()) {
+      if (firstFrame > next) break;
+      const end = firstFrame + frames;
+      while (next < end) {
+        const start = next, count = lost === null ? Math.min(end - start, Math.floor(1048576 / size)) : end - start;
+        const from = skip - start * size;
+        if (lost === null) this.#digest.update((await journal.read(start, count)).subarray(from));
+        else this.#digest.updateZeros(count * size - from);
+        next = start + count;
+        skip = next * size;
+      }
+    }
+    // A part that is gone: then nobody knows the digest of the whole.
+    this.#isDigestKnown = next === journal.capturedFrames;
+  }
+}

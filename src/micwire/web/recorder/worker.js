@@ -1,0 +1,321 @@
+/**
+ * The worker: everything between the microphone and the server happens here, so that a busy
+ * page costs no sound. Orders come in, reports go out; the shapes of both are below.
+ */
+
+import { openStore, whenFree } from "./files.js";
+import { Take } from "./take.js";
+import { Upload } from "./upload.js";
+
+/**
+ * @import { FileStore, Level, Mark, RecordingGap, ResultMessage, ServerReceipt, StoreKind, Unfinished } from "./types.js"
+ * @import { Source, TakeFacts } from "./take.js"
+ * @import { UploadHandler } from "./upload.js"
+ */
+
+/**
+ * @typedef {object} Orders What the page may ask for, and what it gets.
+ * @property {(order: {server: string}) => {keeping: StoreKind}} open
+ * @property {(order: {facts: TakeFacts, source: Source}) => void} begin
+ * @property {(order: {source: Source}) => void} next
+ * @property {(order: {delivered: number | null}) => void} drain End the current part; the take goes on.
+ * @property {() => void} pause
+ * @property {() => void} resume
+ * @property {(order: {label: string}) => Mark | null} mark
+ * @property {(order: {delivered: number | null}) => void} stop
+ * @property {() => void} discard
+ * @property {(order: {total: number, delivered: number}) => void} counted
+ * @property {(order: {isMuted: boolean}) => void} muted
+ * @property {(order: {seconds: number}) => void} stoodStill
+ * @property {() => void} hurry The network is back.
+ * @property {(order: {recording: string}) => {blob: Blob, firstFrame: number, frames: number}} copy
+ * @property {(order: {recording: string}) => void} forget
+ * @property {() => void} close
+ */
+
+/**
+ * @typedef {object} PartProgress
+ * @property {string} recording
+ * @property {number} part
+ * @property {number} takeTimeS
+ * @property {number} sampleRate
+ * @property {number} channels
+ * @property {number} capturedFrames
+ * @property {number} keptFrames
+ * @property {number} durableFrames
+ * @property {number} clippedSamples
+ * @property {boolean} isFinished
+ */
+
+/**
+ * @typedef {{say: "progress", parts: PartProgress[], level: Level | null, keeping: StoreKind | null, isDurableMoving: boolean, isOnline: boolean}
+ *   | {say: "gap", gap: RecordingGap}
+ *   | {say: "acked", recording: string, frames: number}
+ *   | {say: "result", recording: string, result: ResultMessage}
+ *   | {say: "notice", code: string, message: string}
+ *   | {say: "refused", recording: string, code: string, message: string, retry: boolean}
+ *   | {say: "finished", recording: string, receipt: ServerReceipt, marks: Mark[], gaps: import("./types.js").Gap[], clipped: number}
+ *   | {say: "discarded", recording: string}
+ *   | {say: "keeping", code: string, message: string}
+ *   | {say: "failed", message: string}
+ *   | {say: "unfinished", unfinished: Unfinished[]}
+ *   | {say: "counts"} | {say: "ticket", id: number}} Report
+ */
+
+const TICK_MS = 33;
+const MOVING_MS = 2_000;
+
+/** @type {FileStore} */ let store;
+/** @type {FileStore} */ let memory;
+let server = "";
+/** @type {Take | null} */ let take = null;
+/** @type {Map<string, Upload>} of takes of this visit that are not over */ const current = new Map();
+/** @type {Map<string, {upload: Upload | null, state: Unfinished["state"]}>} of earlier visits */ const earlier = new Map();
+/** @type {Map<string, Upload>} of this visit, which the server takes no more */ const refused = new Map();
+/** @type {Map<number, (ticket: string | null) => void>} */ const wanted = new Map();
+let asked = 0;
+let shown = ""; // the last list of unfinished recordings, to say only news
+let movedTo = 0;
+let movedAt = -Infinity;
+
+/** @param {Report} report */
+function say(report) {
+  postMessage(report);
+}
+
+/** @type {UploadHandler} */
+const handler = {
+  ticket: () => new Promise((resolve) => {
+    wanted.set(++asked, resolve);
+    say({ say: "ticket", id: asked });
+  }),
+  gap: (upload, gap) => say({ say: "gap", gap: { ...gap, recording: upload.recording } }),
+  keepingFailed: (upload, { code = "local-storage-failed", message }) => say({ say: "keeping", code, message }),
+  happened(upload, event) {
+    const { recording } = upload;
+    switch (event.type) {
+      case "acked":
+        say({ say: "acked", recording, frames: event.frames });
+        break;
+      case "result":
+        say({ say: "result", recording, result: event.result });
+        break;
+      case "notice":
+        say({ say: "notice", code: event.code, message: event.message });
+        break;
+      case "refused":
+        say({ say: "refused", recording, code: event.code, message: event.message, retry: event.retry });
+        break;
+      case "finished":
+        say({
+          say: "finished", recording, receipt: event.receipt,
+          marks: upload.marks, gaps: upload.gaps, clipped: upload.clippedSamples,
+        });
+        break;
+      case "discarded":
+        say({ say: "discarded", recording });
+        break;
+    }
+    if (upload.isOver) current.delete(recording);
+    if (upload.refusal !== null && !earlier.has(recording)) refused.set(recording, upload);
+    tick();
+  },
+};
+
+// ---- earlier visits ------------------------------------------------------------------
+
+/** @param {FileStore} place @param {string} id */
+async function recover(place, id) {
+  if (current.has(id)) return;
+  try {
+    const upload = await Upload.recover(place, memory, id, handler);
+    if (upload === null) earlier.delete(id);
+    else {
+      earlier.set(id, { upload, state: "waiting" });
+      upload.connect();
+    }
+  } catch (error) {
+    const { code, message } = /** @type {Error & {code?: string}} */ (error);
+    if (code !== "locked") {
+      say({ say: "keeping", code: code ?? "local-storage-failed", message });
+      return;
+    }
+    earlier.set(id, { upload: null, state: "elsewhere" });
+    // Its tab may end before the recording has: then it is ours to finish.
+    whenFree(id).then(() => recover(place, id));
+  }
+  tick();
+}
+
+/** @returns {Unfinished[]} */
+function unfinished() {
+  /** @type {Unfinished[]} */ const list = [];
+  for (const [recording, { upload, state }] of earlier.entries()) {
+    if (upload === null) {
+      list.push({
+        recording, title: null, startedAt: "", sampleRate: 1, channels: 1, capturedFrames: 0, durableFrames: 0,
+        releasedFrames: 0, state, code: null, message: null, url: null,
+      });
+    } else list.push(entry(upload));
+  }
+  // A part of this visit that the server refused for good waits here too.
+  for (const upload of refused.values()) list.push(entry(upload));
+  return list;
+}
+
+/** @param {Upload} upload @returns {Unfinished} */
+function entry(upload) {
+  const { receipt, refusal, open } = upload;
+  return {
+    recording: upload.recording,
+    title: open.title ?? null,
+    startedAt: open.started_at ?? "",
+    sampleRate: upload.sampleRate,
+    channels: open.format.channels,
+    capturedFrames: upload.capturedFrames,
+    durableFrames: upload.durableFrames,
+    releasedFrames: upload.releasedFrames,
+    state: receipt !== null ? "finished" : refusal !== null ? "refused" : upload.isOnline ? "uploading" : "waiting",
+    code: refusal?.code ?? null,
+    message: refusal?.message ?? null,
+    url: receipt === null ? null : new URL(receipt.url, upload.server).href,
+  };
+}
+
+/** @param {string} recording */
+function find(recording) {
+  const upload = earlier.get(recording)?.upload ?? current.get(recording) ?? refused.get(recording);
+  if (upload === undefined) throw new Error("this page has no such recording, or another tab has it");
+  return upload;
+}
+
+// ---- reports -------------------------------------------------------------------------
+
+function tick() {
+  if (take !== null) {
+    const upload = take.current, now = performance.now();
+    const durable = take.parts.reduce((sum, part) => sum + part.durableFrames, 0);
+    if (durable > movedTo || upload === null) {
+      movedTo = durable;
+      movedAt = now;
+    }
+    say({
+      say: "progress",
+      parts: take.parts.map((part) => ({
+        recording: part.recording,
+        part: part.open.part ?? 0,
+        takeTimeS: part.open.take_time_s ?? 0,
+        sampleRate: part.sampleRate,
+        channels: part.open.format.channels,
+        capturedFrames: part.capturedFrames,
+        keptFrames: part.keptFrames,
+        durableFrames: part.durableFrames,
+        clippedSamples: part.clippedSamples,
+        isFinished: part.receipt !== null,
+      })),
+      level: take.level.frames > 0 ? take.level.take() : null,
+      keeping: upload?.keeping ?? store.kind,
+      isDurableMoving: now - movedAt < MOVING_MS,
+      isOnline: upload?.isOnline ?? false,
+    });
+  }
+  const list = unfinished(), text = JSON.stringify(list);
+  if (text !== shown) {
+    shown = text;
+    say({ say: "unfinished", unfinished: list });
+  }
+}
+
+setInterval(tick, TICK_MS);
+
+// ---- orders --------------------------------------------------------------------------
+
+/** @type {{[Name in keyof Orders]: (...order: Parameters<Orders[Name]>) => ReturnType<Orders[Name]> | Promise<ReturnType<Orders[Name]>>}} */
+const orders = {
+  async open(order) {
+    server = order.server;
+    memory = await openStore(["memory"]);
+    store = await openStore();
+    for (const kind of /** @type {StoreKind[]} */ (["opfs", "indexeddb"])) {
+      const place = kind === store.kind ? store : await openStore([kind]).catch(() => null);
+      for (const id of (await place?.list()) ?? []) recover(/** @type {FileStore} */ (place), id);
+    }
+    return { keeping: store.kind };
+  },
+
+  async begin({ facts, source }) {
+    const begun = take = new Take(facts, {
+      async begin(open) {
+        const upload = await Upload.begin(store, memory, server, open, handler);
+        current.set(open.recording, upload);
+        movedAt = performance.now();
+        upload.connect();
+        return upload;
+      },
+      wantCounts: () => say({ say: "counts" }),
+      failed: ({ message }) => say({ say: "failed", message }),
+    });
+    movedTo = 0;
+    movedAt = performance.now();
+    await begun.next(source);
+  },
+
+  async next({ source }) { await take?.next(source); },
+  async drain({ delivered }) { await take?.drain(delivered); },
+  pause() { take?.pause(); },
+  resume() { take?.resume(); },
+  mark({ label }) { return take?.mark(label) ?? null; },
+
+  async stop({ delivered }) {
+    await take?.drain(delivered);
+    tick();
+  },
+
+  async discard() {
+    await take?.discard();
+    take = null;
+  },
+
+  counted({ total, delivered }) { take?.counted(total, delivered); },
+  muted({ isMuted }) { take?.muted(isMuted); },
+  stoodStill({ seconds }) { take?.stoodStill(seconds); },
+
+  hurry() {
+    for (const upload of current.values()) upload.hurry();
+    for (const { upload } of earlier.values()) upload?.hurry();
+  },
+
+  copy({ recording }) { return find(recording).copy(); },
+
+  async forget({ recording }) {
+    const upload = find(recording);
+    await upload.forget();
+    earlier.delete(recording);
+    current.delete(recording);
+    refused.delete(recording);
+    tick();
+  },
+
+  async close() {
+    await take?.drain(null);
+    await Promise.all([...current.values(), ...refused.values()].map((upload) => upload.close()));
+    await Promise.all([...earlier.values()].map(({ upload }) => upload?.close()));
+    close();
+  },
+};
+
+addEventListener("message", async ({ data }) => {
+  if (data.do === "ticket") {
+    wanted.get(data.id)?.(data.ticket);
+    wanted.delete(data.id);
+    return;
+  }
+  const { id, order } = data;
+  try {
+    const value = await orders[/** @type {keyof Orders} */ (data.do)](order);
+    postMessage({ re: id, value });
+  } catch (error) {
+    const { code = "failed", message } = /** @type {Error & {code?: string}} */ (error);
+    postMessage({ re: id, error: { code, message } });
+  }
+});
