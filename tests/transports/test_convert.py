@@ -1,7 +1,9 @@
 """The one place where samples are altered: by how much, and is each one counted?"""
 
+import json
 from fractions import Fraction
 from math import isinf, isnan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +83,15 @@ def test_the_memos_page_never_wraps_round() -> None:
         32_767, 32_767, -32_768, -32_768, 16_384, -16_384,
     ]  # fmt: skip
     assert found.clipped == 3
+
+
+def test_samples_become_what_the_vectors_say() -> None:
+    path = Path(__file__).parents[2] / "spec" / "vectors" / "pcm.json"
+    samples = json.loads(path.read_text())["samples"]
+    assert len(samples) > 100
+    floats = bytes.fromhex("".join(one["pcm_f32le"] for one in samples))
+    for place, target in enumerate((Encoding.S16, Encoding.S24)):
+        wanted = bytes.fromhex("".join(one[target.value] for one in samples))
+        clipped = sum(one["clipped"][place] for one in samples)
+        found = convert(floats, Encoding.F32, target)
+        assert (found.data, found.clipped) == (wanted, clipped)

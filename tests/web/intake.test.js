@@ -1,0 +1,218 @@
+/** What is judged lost, and what is not: buffers, clocks and counts in, sound and gaps out. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Intake } from "../../src/micwire/web/recorder/intake.js";
+import { dice } from "./node.js";
+
+const RATE = 48_000, BUFFER = 480;
+
+/** A microphone whose samples count, and what came of it. */
+class Bench {
+  next = 0; // the next sample
+  clock = 0; // of the next buffer, in frames
+  /** @type {(number | string)[]} each run of sound as its length, each gap as text */ heard = [];
+  /** @type {number[]} */ samples = [];
+
+  /** @param {ConstructorParameters<typeof Intake>[0]} [options] */
+  constructor(options = { sampleRate: RATE }) {
+    this.intake = new Intake(options);
+  }
+
+  /** @param {ReturnType<Intake["push"]>} found */
+  take(found) {
+    for (const { planes, gap } of found) {
+      if (gap !== undefined) {
+        this.heard.push(`${gap.cause} ${gap.frames}${gap.exact ? "" : " or so"}`);
+        continue;
+      }
+      this.samples.push(...planes[0]);
+      const last = this.heard.at(-1);
+      if (typeof last === "number") this.heard[this.heard.length - 1] = last + planes[0].length;
+      else this.heard.push(planes[0].length);
+    }
+  }
+
+  /** @param {{frames?: number, jitter?: number, zeros?: boolean, late?: boolean, quiet?: number}} [buffer] */
+  push({ frames = BUFFER, jitter = 0, zeros = false, late = false, quiet = 1 } = {}) {
+    const plane = Float32Array.from({ length: frames }, () => zeros ? 0 : quiet * (1 + this.next++));
+    this.take(this.intake.push([plane], this.clock + jitter, late));
+    this.clock += frames;
+  }
+
+  /** @param {number} count @param {Parameters<Bench["push"]>[0]} [buffer] */
+  many(count, buffer) { for (let n = 0; n < count; n++) this.push(buffer); }
+
+  end() { this.take(this.intake.end()); }
+
+  /** All sound that is no zero came through, once and in order. */
+  assertWhole() {
+    const sound = this.samples.filter((sample) => sample !== 0);
+    assert.equal(sound.length, this.next);
+    sound.forEach((sample, n) => assert.equal(sample, n + 1));
+  }
+}
+
+test("an even clock is one run of sound", () => {
+  const bench = new Bench();
+  bench.many(500);
+  bench.end();
+  assert.deepEqual(bench.heard, [500 * BUFFER]);
+  bench.assertWhole();
+});
+
+test("a clock that jumps to and fro, and drifts for an hour, loses nothing", () => {
+  const bench = new Bench({ sampleRate: RATE, hasCounts: true }), roll = dice(3);
+  for (let n = 0; n < 20_000; n++) {
+    bench.push({ jitter: n * 0.03 * BUFFER + roll(57 * 48) }); // 3 % fast, and up to 57 ms off
+    if (n % 100 === 0) bench.take(bench.intake.counted(bench.next, bench.next, bench.next - roll(4) * BUFFER));
+  }
+  bench.end();
+  assert.deepEqual(bench.heard, [20_000 * BUFFER]);
+});
+
+test("a clock that stays ahead by seconds is a gap of about that length, and the sound goes on behind it", () => {
+  const bench = new Bench();
+  bench.many(100);
+  bench.clock += 2 * RATE;
+  bench.many(100);
+  bench.end();
+  assert.deepEqual(bench.heard, [100 * BUFFER, `suspended ${2 * RATE} or so`, 100 * BUFFER]);
+  bench.assertWhole();
+});
+
+test("a clock that comes back within the time it is watched is no gap", () => {
+  const bench = new Bench();
+  bench.many(100);
+  bench.many(5, { jitter: RATE });
+  bench.many(100);
+  bench.end();
+  assert.deepEqual(bench.heard, [205 * BUFFER]);
+  bench.assertWhole();
+});
+
+test("what the browser dropped while we were late is a gap of exactly that length", () => {
+  const bench = new Bench({ sampleRate: RATE, hasCounts: true });
+  const count = (/** @type {number} */ lost) => {
+    const read = bench.next;
+    bench.take(bench.intake.counted(read + lost + 960, read + lost + 960, read));
+  };
+  for (let n = 0; n < 10; n++) { bench.push(); count(0); }
+  bench.clock += 7 * BUFFER;
+  bench.push({ late: true });
+  for (let n = 0; n < 60; n++) { bench.push(); count(7 * BUFFER); }
+  bench.end();
+  assert.deepEqual(bench.heard, [10 * BUFFER, `overflow ${7 * BUFFER}`, 61 * BUFFER]);
+  bench.assertWhole();
+});
+
+test("we were late, the clock is ahead, and the counts say that nothing is missing: no gap", () => {
+  const bench = new Bench({ sampleRate: RATE, hasCounts: true });
+  const count = () => bench.take(bench.intake.counted(bench.next, bench.next, bench.next));
+  for (let n = 0; n < 10; n++) { bench.push(); count(); }
+  bench.clock += 3 * BUFFER;
+  bench.push({ late: true });
+  for (let n = 0; n < 60; n++) { bench.push(); count(); }
+  bench.end();
+  assert.deepEqual(bench.heard, [71 * BUFFER]);
+});
+
+test("what the device lost before the browser is a gap of the length that is counted", () => {
+  const bench = new Bench({ sampleRate: RATE, hasCounts: true });
+  for (let n = 0; n < 20; n++) { bench.push(); bench.take(bench.intake.counted(bench.next, bench.next, bench.next)); }
+  for (let n = 0; n < 20; n++) { bench.push(); bench.take(bench.intake.counted(bench.next + 1234, bench.next, bench.next)); }
+  bench.end();
+  assert.deepEqual(bench.heard, [21 * BUFFER, "capture 1234 or so", 19 * BUFFER]);
+});
+
+test("what was lost before the first count is not ours to list", () => {
+  const bench = new Bench({ sampleRate: RATE, hasCounts: true });
+  for (let n = 0; n < 20; n++) { bench.push(); bench.take(bench.intake.counted(bench.next + 999, bench.next + 441, bench.next)); }
+  bench.end();
+  assert.deepEqual(bench.heard, [20 * BUFFER]);
+});
+
+test("no answer to the counts holds the sound for a while only", () => {
+  const bench = new Bench({ sampleRate: RATE, hasCounts: true });
+  bench.many(10);
+  bench.clock += RATE;
+  bench.many(1200);
+  assert.deepEqual(bench.heard.slice(0, 2), [10 * BUFFER, `suspended ${RATE} or so`]);
+  bench.end();
+  bench.assertWhole();
+});
+
+test("buffers of zeros between loud ones are a drop-out, of about their length", () => {
+  const bench = new Bench();
+  bench.many(3);
+  bench.many(4, { zeros: true });
+  bench.many(3);
+  bench.end();
+  assert.deepEqual(bench.heard, [3 * BUFFER, `capture ${4 * BUFFER} or so`, 3 * BUFFER]);
+});
+
+test("long digital silence, quiet surroundings and zeros at either end are sound", () => {
+  const long = new Bench();
+  long.many(3);
+  long.many(60, { zeros: true });
+  long.many(3);
+  long.end();
+  assert.deepEqual(long.heard, [66 * BUFFER]);
+  const quiet = new Bench();
+  quiet.many(3, { quiet: 1e-7 });
+  quiet.many(3, { zeros: true });
+  quiet.many(3, { quiet: 1e-7 });
+  quiet.end();
+  assert.deepEqual(quiet.heard, [9 * BUFFER]);
+  const ends = new Bench();
+  ends.many(3, { zeros: true });
+  ends.many(3);
+  ends.many(3, { zeros: true });
+  ends.end();
+  assert.deepEqual(ends.heard, [9 * BUFFER]);
+});
+
+test("on the audio thread single quanta of zeros are found inside a block", () => {
+  const intake = new Intake({ sampleRate: RATE, unitFrames: 128, isClockExact: true });
+  const block = Float32Array.from({ length: 1024 }, (_, n) => n >= 256 && n < 512 ? 0 : 0.5);
+  const found = intake.push([block], 0);
+  assert.deepEqual(found.map(({ planes, gap }) => gap ?? planes[0].length), [256, { frames: 256, cause: "capture", exact: false }, 512]);
+});
+
+test("a clock that counts frames makes every jump an exact gap", () => {
+  const bench = new Bench({ sampleRate: RATE, unitFrames: 128, isClockExact: true });
+  bench.many(2, { frames: 1024 });
+  bench.clock += 128;
+  bench.many(2, { frames: 1024 });
+  bench.end();
+  assert.deepEqual(bench.heard, [2048, "capture 128", 2048]);
+});
+
+test("zeros of a muted microphone are a gap, and what it says all the same is sound", () => {
+  const bench = new Bench();
+  bench.many(2);
+  bench.take(bench.intake.muted(true));
+  bench.many(1); // what was on its way
+  bench.many(100, { zeros: true });
+  bench.take(bench.intake.muted(false));
+  bench.many(2);
+  bench.end();
+  assert.deepEqual(bench.heard, [3 * BUFFER, `suspended ${100 * BUFFER}`, 2 * BUFFER]);
+  bench.assertWhole();
+});
+
+test("a context that stood still is a gap of about that time", () => {
+  const bench = new Bench({ sampleRate: RATE, unitFrames: 128, isClockExact: true });
+  bench.many(2, { frames: 1024 });
+  bench.take(bench.intake.stoodStill(1.5));
+  bench.many(2, { frames: 1024 });
+  assert.deepEqual(bench.heard, [2048, "suspended 72000 or so", 2048]);
+});
+
+test("NaN is no silence", () => {
+  const intake = new Intake({ sampleRate: RATE });
+  intake.push([Float32Array.of(0.5, 0.5)], 0);
+  const [{ planes }] = intake.push([Float32Array.of(NaN, 0)], 2);
+  assert.ok(planes !== undefined && Number.isNaN(planes[0][0]));
+});
