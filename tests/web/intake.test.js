@@ -173,15 +173,38 @@ test("long digital silence, quiet surroundings and zeros at either end are sound
   assert.deepEqual(ends.heard, [9 * BUFFER]);
 });
 
-test("on the audio thread single quanta of zeros are found inside a block", () => {
-  const intake = new Intake({ sampleRate: RATE, unitFrames: 128, isClockExact: true });
-  const block = Float32Array.from({ length: 1024 }, (_, n) => n >= 256 && n < 512 ? 0 : 0.5);
-  const found = intake.push([block], 0);
-  assert.deepEqual(found.map(({ planes, gap }) => gap ?? planes[0].length), [256, { frames: 256, cause: "capture", exact: false }, 512]);
+/** @param {(n: number) => number} sample @param {number[]} [cuts] where one buffer ends and the next begins */
+function heardOf(sample, cuts = []) {
+  const intake = new Intake({ sampleRate: RATE, leastZeros: 8, isClockExact: true }), all = [];
+  const edges = [0, ...cuts, 1024];
+  for (let n = 1; n < edges.length; n++) {
+    const plane = Float32Array.from({ length: edges[n] - edges[n - 1] }, (_, at) => sample(edges[n - 1] + at));
+    all.push(...intake.push([plane, plane], edges[n - 1]));
+  }
+  all.push(...intake.end());
+  return all.map(({ planes, gap }) => gap === undefined ? planes[0].length : -gap.frames);
+}
+
+test("on the audio thread a run of zeros is found wherever it begins and a buffer ends", () => {
+  const sample = (/** @type {number} */ n) => n >= 250 && n < 281 ? 0 : 0.5;
+  for (const cuts of [[], [250], [281], [260], [249], [282], [251, 280], [100, 250, 281, 900]]) {
+    const heard = heardOf(sample, cuts), at = heard.indexOf(-31);
+    const sum = (/** @type {number[]} */ all) => all.reduce((one, other) => one + other, 0);
+    assert.ok(at >= 0, `${cuts}: ${heard}`);
+    assert.deepEqual([sum(heard.slice(0, at)), sum(heard.slice(at + 1))], [250, 1024 - 281]);
+  }
+});
+
+test("zeros of a quiet microphone, of a zero crossing, and on one channel only are sound", () => {
+  assert.deepEqual(heardOf((n) => n % 40 < 20 ? 0 : 1 / 32768), [1024]);
+  assert.deepEqual(heardOf((n) => n >= 300 && n < 307 ? 0 : 0.5), [1024]);
+  const intake = new Intake({ sampleRate: RATE, leastZeros: 8, isClockExact: true });
+  const loud = new Float32Array(1024).fill(0.5), holed = Float32Array.from(loud).fill(0, 300, 400);
+  assert.equal(intake.push([loud, holed], 0).length, 1);
 });
 
 test("a clock that counts frames makes every jump an exact gap", () => {
-  const bench = new Bench({ sampleRate: RATE, unitFrames: 128, isClockExact: true });
+  const bench = new Bench({ sampleRate: RATE, leastZeros: 8, isClockExact: true });
   bench.many(2, { frames: 1024 });
   bench.clock += 128;
   bench.many(2, { frames: 1024 });
@@ -203,7 +226,7 @@ test("zeros of a muted microphone are a gap, and what it says all the same is so
 });
 
 test("a context that stood still is a gap of about that time", () => {
-  const bench = new Bench({ sampleRate: RATE, unitFrames: 128, isClockExact: true });
+  const bench = new Bench({ sampleRate: RATE, leastZeros: 8, isClockExact: true });
   bench.many(2, { frames: 1024 });
   bench.take(bench.intake.stoodStill(1.5));
   bench.many(2, { frames: 1024 });

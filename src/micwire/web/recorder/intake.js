@@ -19,20 +19,21 @@ const HOLD_S = 0.3; // how long a clock is watched for its return
 const HOLD_MAX_S = 12; // how much is held until the main thread brings the counts
 const SUSPENDED_S = 1;
 const DROPOUT_MAX_S = 0.25; // longer digital silence is what the device said
+const EDGE_FRAMES = 8; // beside a run of zeros
 const AUDIBLE = 0.001; // -60 dBFS: silence between quieter sound is no dropout
 const COUNT_STEPS = 4; // in buffers, what a count may be ahead
 const COUNTS = 5; // what is on its way differs: the least of some counts is the truth
 
 export class Intake {
   #rate;
-  #unit;
+  #leastZeros;
   #isClockExact;
   #hasCounts;
   /** @type {number | null} where the next buffer should begin, by the source's clock, in frames */ #next = null;
   /** @type {Held | null} */ #held = null;
   /** @type {Float32Array[][]} */ #zeros = [];
   #zeroFrames = 0;
-  #before = 0; // the peak of the last unit that wasn't silent; 0 once silence is what the device said
+  #before = 0; // how loud it was just before; 0 once silence is what the device said
   #isMuted = false;
   #mutedFrames = 0;
   #counts = new Counts();
@@ -40,13 +41,13 @@ export class Intake {
   /**
    * @param {object} source
    * @param {number} source.sampleRate In Hz.
-   * @param {number} [source.unitFrames] What the browser fills with zeros at a time; default: a buffer.
+   * @param {number} [source.leastZeros] The shortest run of zeros that the browser puts in; default: a buffer.
    * @param {boolean} [source.isClockExact] The clock counts frames: each jump is a loss.
    * @param {boolean} [source.hasCounts] `counted` will be called.
    */
-  constructor({ sampleRate, unitFrames = 0, isClockExact = false, hasCounts = false }) {
+  constructor({ sampleRate, leastZeros = 0, isClockExact = false, hasCounts = false }) {
     this.#rate = sampleRate;
-    this.#unit = unitFrames;
+    this.#leastZeros = leastZeros;
     this.#isClockExact = isClockExact;
     this.#hasCounts = hasCounts;
   }
@@ -71,7 +72,7 @@ export class Intake {
     this.#next = clock + frames;
     if (this.#held !== null) this.#hold(this.#held, planes, ahead, out);
     else if (this.#isClockExact) {
-      this.#lose(Math.max(0, ahead), "capture", true, out);
+      if (ahead > 0.5) this.#lose(ahead, "capture", true, out);
       this.#sound(planes, out);
     } else if (ahead < (wasLate ? 0.9 * frames : JITTER_S * this.#rate)) this.#sound(planes, out);
     else this.#held = { blocks: [planes], frames, ahead, wasLate, counts: this.#counts.fresh() };
@@ -184,36 +185,56 @@ export class Intake {
 
   /** @param {Float32Array[]} planes @param {(Sound | Lost)[]} out */
   #sound(planes, out) {
-    const frames = planes[0].length, unit = this.#unit || frames;
+    const frames = planes[0].length;
     let start = 0; // of what is not handed on yet
-    for (let at = 0; at < frames; at += unit) {
-      const end = Math.min(at + unit, frames), level = peak(planes, at, end);
-      if (level > 0) {
+    for (let at = 0; at < frames; ) {
+      const [first, end] = this.#zeroRun(planes, at);
+      if (first > at) {
+        const level = peak(planes, at, Math.min(at + EDGE_FRAMES, first));
         if (this.#isMuted) this.#unmute(out);
         if (this.#zeroFrames > 0) this.#dropout(level, out);
-        this.#before = level;
-        continue;
+        this.#before = peak(planes, Math.max(at, first - EDGE_FRAMES), first);
       }
-      if (!this.#isMuted && this.#before === 0) continue; // silence is what the device says
-      if (at > start) out.push({ planes: cut(planes, start, at) });
+      at = end;
+      if (first === end || (!this.#isMuted && this.#before < AUDIBLE)) continue; // silence is what the device says
+      if (first > start) out.push({ planes: cut(planes, start, first) });
       start = end;
-      if (this.#isMuted) this.#mutedFrames += end - at;
+      if (this.#isMuted) this.#mutedFrames += end - first;
       else {
-        this.#zeros.push(cut(planes, at, end));
-        this.#zeroFrames += end - at;
+        this.#zeros.push(cut(planes, first, end));
+        this.#zeroFrames += end - first;
         if (this.#zeroFrames > DROPOUT_MAX_S * this.#rate) this.#silenceIsSound(out);
       }
     }
     if (start < frames) out.push({ planes: start === 0 ? planes : cut(planes, start, frames) });
   }
 
+  /**
+   * Find zeros that the browser may have put in: a long enough run, or one that goes on in the
+   * next buffer or began in the last.
+   *
+   * @param {Float32Array[]} planes @param {number} from
+   * @returns {[number, number]} Where they begin and end; both at the end of the buffer: none.
+   */
+  #zeroRun(planes, from) {
+    const frames = planes[0].length, least = this.#leastZeros || frames;
+    let first = from;
+    for (let frame = from; frame <= frames; frame++) {
+      if (frame < frames && planes.every((plane) => plane[frame] === 0)) continue;
+      const isOpen = this.#leastZeros > 0 && ((frame === frames && first < frame) || (first === 0 && this.#zeroFrames > 0));
+      if (frame - first >= least || (isOpen && frame > first)) return [first, frame];
+      first = frame + 1;
+    }
+    return [frames, frames];
+  }
+
   /** @param {number} after @param {(Sound | Lost)[]} out */
   #dropout(after, out) {
-    if (this.#before < AUDIBLE || after < AUDIBLE) {
+    const frames = this.#zeroFrames;
+    if (after < AUDIBLE || frames < this.#leastZeros) {
       this.#silenceIsSound(out);
       return;
     }
-    const frames = this.#zeroFrames;
     this.#zeros = [];
     this.#zeroFrames = 0;
     out.push({ gap: { frames, cause: "capture", exact: false } });

@@ -56,6 +56,7 @@ export class Recorder extends EventTarget {
   /** @type {Map<string, PartFacts>} */ #facts = new Map();
   /** @type {Map<string, Receipt>} */ #receipts = new Map();
   /** @type {{resolve(receipt: Receipt): void, reject(error: Error): void} | null} */ #stopping = null;
+  /** @type {RecorderError | null} why the server takes no more of this take */ #refusal = null;
   /** @type {Receipt | null} */ #receipt = null;
   /** @type {StoreKind | null} */ #keeping = null;
   #isDurableMoving = true;
@@ -64,6 +65,7 @@ export class Recorder extends EventTarget {
   /** @type {WakeLockSentinel | null} */ #awake = null;
   /** @type {{id: string, group: string} | null} the standard microphone when the part began */ #standard = null;
   #isSwitching = false;
+  #isDraining = false;
 
   /**
    * @param {RecorderOptions} [options] `server`: its base URL, by default where this module
@@ -109,7 +111,7 @@ export class Recorder extends EventTarget {
     this.#parts = [];
     this.#facts.clear();
     this.#receipts.clear();
-    this.#receipt = this.#error = null;
+    this.#receipt = this.#error = this.#refusal = null;
     this.#isDurableMoving = true;
     this.#become("checking");
     try {
@@ -168,7 +170,9 @@ export class Recorder extends EventTarget {
     this.#become("finishing");
     const receipt = new Promise((resolve, reject) => { this.#stopping = { resolve, reject }; });
     receipt.catch(() => {}); // told by an event as well
+    this.#isDraining = true;
     await this.#drain("stop");
+    this.#isDraining = false;
     this.#stayAwake();
     this.#settle();
     return receipt;
@@ -452,7 +456,10 @@ export class Recorder extends EventTarget {
   #refused({ recording, code, message, retry }) {
     if (!this.#facts.has(recording)) return; // of an earlier visit: `unfinished` says it
     this.#problem(code, message, !retry);
-    if (!retry) this.#settle(new RecorderError(code, message));
+    if (!retry) {
+      this.#refusal = new RecorderError(code, message, "the copy in this browser is kept");
+      this.#settle();
+    }
   }
 
   /** @param {Extract<Report, {say: "finished"}>} report */
@@ -471,14 +478,14 @@ export class Recorder extends EventTarget {
     this.#settle();
   }
 
-  /** Give the receipt once the take is stopped and all its parts are final. @param {RecorderError} [refusal] */
-  #settle(refusal) {
+  /** Give the receipt once the take is stopped and all its parts are final. */
+  #settle() {
     const stopping = this.#stopping;
-    if (stopping === null || this.#capture !== null) return;
-    if (refusal !== undefined) {
+    if (stopping === null || this.#isDraining) return;
+    if (this.#refusal !== null) {
       this.#stopping = null;
       this.#become("failed");
-      stopping.reject(refusal);
+      stopping.reject(this.#refusal);
       return;
     }
     const parts = this.#parts.map(({ recording }) => this.#receipts.get(recording));

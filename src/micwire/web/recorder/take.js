@@ -40,6 +40,7 @@ import { Level, encodePcm } from "./pcm.js";
  * @property {(error: Error) => void} failed
  */
 
+const LEAST_ZEROS = 8; // Firefox puts some tens to hundreds between two frames, of any number
 const LATE_BUFFERS = 800; // the browser keeps a thousand for us
 const DRAIN_MS = 250; // how long to go on reading where nothing tells how much is to come
 const DRAIN_MAX_MS = 1_500;
@@ -249,7 +250,7 @@ class Reader {
     if (this.#intake !== null) this.#store(this.#intake.end());
     this.#intake = new Intake({
       sampleRate: shape.sample_rate,
-      unitFrames: isTrack ? 0 : 128,
+      leastZeros: isTrack ? 0 : LEAST_ZEROS,
       isClockExact: !isTrack,
       hasCounts: this.#source.hasCounts,
     });

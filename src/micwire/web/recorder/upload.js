@@ -46,6 +46,7 @@ export class Upload {
   /** @type {Journal | null} what was kept before the disk refused */ #earlier = null;
   /** @type {FileStore} */ #memory;
   /** @type {Promise<void> | null} */ #switching = null;
+  #keptFrames;
   #isDigestKnown = true;
   #lostFrames = 0; // there was no room for them
   #connection = 0;
@@ -108,7 +109,7 @@ export class Upload {
     this.#handler = handler;
     this.#open = { ...open };
     this.server = server;
-    this.capturedFrames = journal.capturedFrames;
+    this.capturedFrames = this.#keptFrames = journal.capturedFrames;
     this.#frameBytes = frameBytes(open.format);
     this.#digest = new PieceDigest(journal.hashes);
     this.#sender = new Sender(this.#open, {
@@ -134,7 +135,7 @@ export class Upload {
   get recording() { return this.#open.recording; }
   get open() { return this.#open; }
   get sampleRate() { return this.#open.format.sample_rate; }
-  get keptFrames() { return this.#sender.capturedFrames; }
+  get keptFrames() { return this.#keptFrames; }
   get durableFrames() { return this.#sender.durableFrames; }
   get releasedFrames() { return (this.#earlier ?? this.#journal).releasedFrames; }
   get isOver() { return this.#sender.isOver; }
@@ -204,7 +205,8 @@ export class Upload {
 
   async #finish() {
     const digest = this.#isDigestKnown ? await this.#digest.hexdigest() : null;
-    await this.#guard(() => this.#journal.finish(this.#sender.capturedFrames, digest));
+    await this.#guard(() => this.#journal.finish(this.#keptFrames, digest));
+    if (this.isOver) return;
     this.#sender.finish(digest);
     this.#send();
   }
@@ -219,35 +221,38 @@ export class Upload {
   }
 
   /**
-   * Write to the journal, and then do what counts on its being there; in order.
+   * Write to the journal, and then tell the sender what is there; in order. A server that
+   * takes no more of it is told nothing: the copy goes on.
    *
    * @param {() => void | Promise<void>} write
    * @param {() => void} then
    */
   #write(write, then) {
+    const end = this.capturedFrames;
     const done = () => {
-      then();
+      this.#keptFrames = end;
+      if (!this.isOver) then();
       this.#sendSoon();
     };
+    /** @type {void | Promise<void>} */ let writing;
     try {
-      const writing = write();
-      if (writing === undefined) done();
-      else this.#written = writing.then(done, (error) => this.#keptInMemory(error, write, done));
+      writing = write();
     } catch (error) {
-      this.#written = this.#keptInMemory(/** @type {Error} */ (error), write, done);
+      writing = Promise.reject(error);
     }
+    if (writing === undefined) done();
+    else this.#written = writing.catch((error) => this.#keptInMemory(error, write)).then(done);
   }
 
   /**
    * The disk takes no more: what comes is kept in memory.
    *
-   * @param {Error} error @param {() => void | Promise<void>} write @param {() => void} done
+   * @param {Error} error @param {() => void | Promise<void>} write
    */
-  async #keptInMemory(error, write, done) {
+  async #keptInMemory(error, write) {
     this.#switching ??= this.#switch(error);
     await this.#switching;
     await write();
-    done();
   }
 
   /** @param {Error} error */

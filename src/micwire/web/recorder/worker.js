@@ -90,7 +90,7 @@ const handler = {
     say({ say: "ticket", id: asked });
   }),
   gap: (upload, gap) => say({ say: "gap", gap: { ...gap, recording: upload.recording } }),
-  keepingFailed: (upload, { code = "local-storage-failed", message }) => say({ say: "keeping", code, message }),
+  keepingFailed: (_upload, { code = "local-storage-failed", message }) => say({ say: "keeping", code, message }),
   happened(upload, event) {
     const { recording } = upload;
     switch (event.type) {
@@ -150,7 +150,7 @@ async function recover(place, id) {
 /** @returns {Unfinished[]} */
 function unfinished() {
   /** @type {Unfinished[]} */ const list = [];
-  for (const [recording, { upload, state }] of earlier.entries()) {
+  for (const [recording, { upload, state }] of earlier) {
     if (upload === null) {
       list.push({
         recording, title: null, startedAt: "", sampleRate: 1, channels: 1, capturedFrames: 0, durableFrames: 0,
