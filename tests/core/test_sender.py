@@ -288,6 +288,12 @@ def test_a_recording_the_server_never_heard_of_is_discarded_at_once() -> None:
     assert sender.state is State.DISCARDED
 
 
+def test_a_continued_recording_is_discarded_on_the_server_too() -> None:
+    sender = Sender(OPEN, is_continued=True)
+    sender.discard()
+    assert sender.state is State.OFFLINE  # an earlier process told the server of it
+
+
 @pytest.mark.parametrize("code", CLOSE_CODES)
 @pytest.mark.parametrize("by_close", [False, True])
 def test_a_refusal_is_retried_or_final_by_its_code_and_keeps_the_copy(

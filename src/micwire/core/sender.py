@@ -294,7 +294,8 @@ class Sender:
         self._sent.clear()
         self._unsent.clear()
         self.unacked_bytes = 0
-        if self.state is State.OFFLINE and not self.was_opened and not self._ghosts:
+        is_unheard = self._is_positioned and not self.was_opened and not self._ghosts
+        if self.state is State.OFFLINE and is_unheard:
             self.state = State.DISCARDED  # the server never heard of it
 
     def _check_appendable(self) -> None:

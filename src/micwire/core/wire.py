@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isinf
 from struct import Struct
 from typing import Any
 
@@ -25,6 +26,8 @@ MAX_NESTING = 64
 A fixed depth, as the parser's own limit moves with the caller's stack: what one place
 could still read, another could no longer write.
 """
+_SAFE_DIGITS = 300
+"""An integer with more of them may be beyond what a double holds, and so beyond other readers."""
 MAX_OPEN_BYTES = 16 * 1024
 """The largest message before `opened`."""
 AUDIO_HEADER = Struct("<Q")
@@ -204,7 +207,7 @@ def decode_server(message: str) -> ServerMessage | None:
 
 def _parse(text: str) -> "_Fields":
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_int=_integer)
         if not isinstance(value, dict):
             raise BadMessageError("a text message is a JSON object")
         _check_nesting(value)
@@ -213,6 +216,12 @@ def _parse(text: str) -> "_Fields":
     except (ValueError, RecursionError) as error:
         raise BadMessageError(f"not JSON: {error}") from None
     return _Fields(value)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _SAFE_DIGITS and isinf(float(digits)):
+        raise ValueError("a number is beyond a double")
+    return int(digits)
 
 
 def _check_nesting(message: dict[str, object]) -> None:

@@ -571,8 +571,8 @@ function withoutRecording({ first_frame, frames, cause, exact }) {
 /** A page may only start workers of its own origin: elsewhere a small one of its own imports ours. */
 function startWorker() {
   const url = new URL("worker.js", import.meta.url);
-  if (url.origin === location.origin) return new Worker(url, { type: "module", name: "micwire" });
+  if (url.origin === location.origin) return new Worker(new URL("worker.js", import.meta.url), { type: "module" }); // as bundlers know it
   const text = `import ${JSON.stringify(url.href)};`;
   const own = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-  return new Worker(own, { type: "module", name: "micwire" });
+  return new Worker(own, { type: "module" });
 }

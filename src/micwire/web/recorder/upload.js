@@ -127,7 +127,7 @@ export class Upload {
       disconnected: (code) => this.#disconnected(code),
     });
     this.#digest.onPiece = (index, hash) => {
-      this.#journal.piece(index, hash);
+      this.#guard(() => this.#journal.piece(index, hash));
       this.#release();
     };
   }

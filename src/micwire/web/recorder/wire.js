@@ -276,7 +276,7 @@ function parse(text) {
   } catch (error) {
     throw new BadMessageError(`not JSON: ${error}`);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (typeof value !== "object" || value === null) {
     throw new BadMessageError("a text message is a JSON object");
   }
   checkPlain(value, 0);
