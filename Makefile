@@ -2,20 +2,26 @@
 # make test    all tests; sets up what they need on the first call
 # make check   the definition of done: format, lint, types, tests
 # make fast    while you write: lint, types and the tests of the core
+# make npm     build/npm, the package for npm: the recorder and its types
 # make soak    the tests with their long fault runs; make bench   the comparison with peers
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Command and Debian package of what only the tests need.
-TOOLS := chromium:chromium ffprobe:ffmpeg sox:sox
+NODE := node:nodejs npm:npm
+TOOLS := chromium:chromium ffprobe:ffmpeg firefox-esr:firefox-esr $(NODE) pulseaudio:pulseaudio sox:sox
+TYPED := tsconfig.json tsconfig.worker.json tsconfig.worklet.json tests/web tests/web/journal
+TSC := node_modules/.bin/tsc
+NPM_BUILD := build/npm
+RECORDER := src/micwire/web/recorder
 
-.PHONY: serve test check lint types fast soak bench tools clean
+.PHONY: serve test check lint types fast npm soak bench tools clean
 
 serve: $(VENV)/runtime
 	$(BIN)/micwire serve $(ARGS)
 
-test: $(VENV)/dev tools
+test: $(VENV)/dev tools node_modules/installed
 	$(BIN)/python -m pytest $(ARGS)
 
 check: lint types test
@@ -24,20 +30,28 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 
-types: $(VENV)/dev
+# A page, a worker, the audio thread and Node have globals of their own.
+types: $(VENV)/dev node_modules/installed
 	$(BIN)/mypy
+	set -e; for project in $(TYPED); do $(TSC) -p $$project; done
 
 fast: lint types
 	$(BIN)/python -m pytest tests/core
 
-soak: $(VENV)/dev tools
+npm: node_modules/installed
+	rm -rf $(NPM_BUILD)
+	mkdir -p $(NPM_BUILD)
+	cp -r package.json README.md LICENSE $(RECORDER) $(NPM_BUILD)
+	$(TSC) -p tsconfig.npm.json --outDir $(NPM_BUILD)/recorder
+
+soak: $(VENV)/dev tools node_modules/installed
 	$(BIN)/python -m pytest --soak $(ARGS)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Stamps: done once, and again when what they depend on changes.
 $(VENV)/runtime: pyproject.toml constraints.txt
@@ -50,6 +64,12 @@ $(VENV)/runtime: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# No lock file: it would hold download addresses. The versions are exact all the same.
+node_modules/installed: package.json
+	@command -v npm >/dev/null || $(MAKE) tools TOOLS="$(NODE)"
+	npm install --no-package-lock --ignore-scripts --silent
 	@touch $@
 
 tools:
