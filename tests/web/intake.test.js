@@ -157,8 +157,10 @@ test("long digital silence, quiet surroundings and zeros at either end are sound
   long.many(3);
   long.many(60, { zeros: true });
   long.many(3);
+  long.many(200, { zeros: true });
+  long.many(3);
   long.end();
-  assert.deepEqual(long.heard, [66 * BUFFER]);
+  assert.deepEqual(long.heard, [269 * BUFFER]);
   const quiet = new Bench();
   quiet.many(3, { quiet: 1e-7 });
   quiet.many(3, { zeros: true });
@@ -222,6 +224,19 @@ test("zeros of a muted microphone are a gap, and what it says all the same is so
   bench.many(2);
   bench.end();
   assert.deepEqual(bench.heard, [3 * BUFFER, `suspended ${100 * BUFFER}`, 2 * BUFFER]);
+  bench.assertWhole();
+});
+
+test("zeros that came before the browser told of the mute belong to it", () => {
+  const bench = new Bench();
+  bench.many(2);
+  bench.many(90, { zeros: true });
+  bench.take(bench.intake.muted(true));
+  bench.many(100, { zeros: true });
+  bench.many(2); // it says late that it is over, too
+  bench.take(bench.intake.muted(false));
+  bench.end();
+  assert.deepEqual(bench.heard, [2 * BUFFER, `suspended ${190 * BUFFER}`, 2 * BUFFER]);
   bench.assertWhole();
 });
 

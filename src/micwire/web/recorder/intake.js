@@ -19,6 +19,7 @@ const HOLD_S = 0.3; // how long a clock is watched for its return
 const HOLD_MAX_S = 12; // how much is held until the main thread brings the counts
 const SUSPENDED_S = 1;
 const DROPOUT_MAX_S = 0.25; // longer digital silence is what the device said
+const SILENCE_HELD_S = 1.5; // or a microphone that was muted: browsers tell up to a second late
 const EDGE_FRAMES = 8; // beside a run of zeros
 const AUDIBLE = 0.001; // -60 dBFS: silence between quieter sound is no dropout
 const COUNT_STEPS = 4; // in buffers, what a count may be ahead
@@ -146,8 +147,11 @@ export class Intake {
    */
   muted(isMuted) {
     /** @type {(Sound | Lost)[]} */ const out = [];
-    if (isMuted) this.#silenceIsSound(out);
-    else this.#unmute(out);
+    if (isMuted) {
+      this.#mutedFrames += this.#zeroFrames;
+      this.#zeroFrames = 0;
+      this.#zeros = [];
+    } else this.#unmute(out);
     this.#isMuted = isMuted;
     return out;
   }
@@ -203,7 +207,7 @@ export class Intake {
       else {
         this.#zeros.push(cut(planes, first, end));
         this.#zeroFrames += end - first;
-        if (this.#zeroFrames > DROPOUT_MAX_S * this.#rate) this.#silenceIsSound(out);
+        if (this.#zeroFrames > SILENCE_HELD_S * this.#rate) this.#silenceIsSound(out);
       }
     }
     if (start < frames) out.push({ planes: start === 0 ? planes : cut(planes, start, frames) });
@@ -231,7 +235,7 @@ export class Intake {
   /** @param {number} after @param {(Sound | Lost)[]} out */
   #dropout(after, out) {
     const frames = this.#zeroFrames;
-    if (after < AUDIBLE || frames < this.#leastZeros) {
+    if (after < AUDIBLE || frames < this.#leastZeros || frames > DROPOUT_MAX_S * this.#rate) {
       this.#silenceIsSound(out);
       return;
     }

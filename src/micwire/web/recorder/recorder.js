@@ -14,7 +14,7 @@ import { Capture, RecorderError, listDevices } from "./capture.js";
 
 export { RecorderError };
 
-const DEVICE_POLL_MS = 1_000;
+const DEVICE_POLL_MS = 300; // some systems move a stream to another microphone without a word
 /** Codes of a server that takes no more of a recording. */
 const WAITS = ["quota", "storage-full", "storage-failed", "gap-undeclared"];
 
@@ -60,10 +60,13 @@ export class Recorder extends EventTarget {
   /** @type {Receipt | null} */ #receipt = null;
   /** @type {StoreKind | null} */ #keeping = null;
   #isDurableMoving = true;
+  #isOnline = true;
   /** @type {{code: string, message: string} | null} */ #error = null;
   #said = ""; // the last state event, to send only news
   /** @type {WakeLockSentinel | null} */ #awake = null;
-  /** @type {{id: string, group: string} | null} the standard microphone when the part began */ #standard = null;
+  /** @type {string[]} the microphones when the part began */ #present = [];
+  #standard = ""; // the system's choice among them
+  #listed = "";
   #isSwitching = false;
   #isDraining = false;
 
@@ -92,7 +95,8 @@ export class Recorder extends EventTarget {
     addEventListener("beforeunload", (event) => { if (!this.#isSafe) event.preventDefault(); }, { signal });
     document.addEventListener("visibilitychange", () => this.#stayAwake(), { signal });
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#devicesChanged(), { signal });
-    const poll = setInterval(() => this.#capture !== null && this.#devicesChanged(), DEVICE_POLL_MS);
+    const poll = setInterval(() => this.#isLive && this.#devicesChanged(), DEVICE_POLL_MS);
+    this.#devicesChanged();
     signal.addEventListener("abort", () => clearInterval(poll));
   }
 
@@ -166,7 +170,7 @@ export class Recorder extends EventTarget {
    * @throws {RecorderError} The server refuses it for good: the copy stays in this browser.
    */
   async stop() {
-    if (!["recording", "paused"].includes(this.#phase)) throw new RecorderError("idle", "nothing is being recorded");
+    if (!this.#isLive) throw new RecorderError("idle", "nothing is being recorded");
     this.#become("finishing");
     const receipt = new Promise((resolve, reject) => { this.#stopping = { resolve, reject }; });
     receipt.catch(() => {}); // told by an event as well
@@ -197,7 +201,7 @@ export class Recorder extends EventTarget {
    * @throws {RecorderError} It can't be opened; the take goes on as before.
    */
   async setDevice(deviceId) {
-    if (!["recording", "paused"].includes(this.#phase)) return;
+    if (!this.#isLive) return;
     if (this.#isSwitching) throw new RecorderError("busy", "the microphone is being changed");
     this.#isSwitching = true;
     try {
@@ -304,7 +308,9 @@ export class Recorder extends EventTarget {
   async #hand(order, capture, more) {
     this.#capture = capture;
     const { source, transfer } = await capture.source();
-    this.#standard = standardOf(await navigator.mediaDevices.enumerateDevices());
+    const inputs = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
+    this.#present = inputs.map(({ deviceId }) => deviceId);
+    this.#standard = standardOf(inputs);
     await this.#ask(order, { ...more, source }, transfer);
     if (this.#phase === "idle") capture.close(); // discarded meanwhile
   }
@@ -327,37 +333,32 @@ export class Recorder extends EventTarget {
   }
 
   async #resumeDevice() {
-    if (this.#capture !== null || this.#isSwitching || !["recording", "paused"].includes(this.#phase)) return;
+    if (this.#capture !== null || this.#isSwitching || !this.#isLive) return;
     await this.setDevice(this.#options.deviceId).catch(() => {}); // tried again when devices change
   }
 
   async #devicesChanged() {
-    const all = (await navigator.mediaDevices?.enumerateDevices().catch(() => null)) ?? null;
-    if (all === null || this.#end.signal.aborted) return;
-    const text = JSON.stringify(all.filter(({ kind }) => kind === "audioinput"));
+    const all = await navigator.mediaDevices?.enumerateDevices().catch(() => null);
+    if (!all || this.#end.signal.aborted) return;
+    const inputs = all.filter(({ kind }) => kind === "audioinput"), text = JSON.stringify(inputs);
     if (text !== this.#listed) {
-      if (this.#listed !== "") this.#tell("devices", await listDevices());
       this.#listed = text;
+      this.#tell("devices", await listDevices());
     }
-    if (!["recording", "paused"].includes(this.#phase) || this.#isSwitching) return;
-    const capture = this.#capture;
-    if (capture === null) {
+    if (!this.#isLive || this.#isSwitching) return;
+    if (this.#capture === null) {
       await this.#resumeDevice();
       return;
     }
-    // Some systems move a stream to another microphone without a word.
-    const { deviceId } = capture.device, isStandard = !this.#options.deviceId || deviceId === "default";
-    const isThere = all.some((one) => one.kind === "audioinput" && one.deviceId === deviceId);
-    if (!isThere && deviceId !== "") await this.#lost();
-    else if (isStandard && deviceId === "default") {
-      const now = standardOf(all);
-      if (now !== null && this.#standard !== null && now.group !== this.#standard.group) {
-        this.#problem("device-changed", `the system's microphone is another now: ${now.id}`, false);
-        await this.setDevice(this.#options.deviceId).catch((error) => this.#problem(error.code, error.message, false));
-      }
+    const isStandard = !this.#options.deviceId || this.#options.deviceId === "default";
+    const ids = new Set(inputs.map(({ deviceId }) => deviceId)), { deviceId } = this.#capture.device;
+    if (!isStandard && deviceId !== "" && !ids.has(deviceId)) await this.#lost();
+    // The system's choice is known by no name: it may be any that is gone, or that took its place.
+    else if (isStandard && (this.#present.some((id) => !ids.has(id)) || standardOf(inputs) !== this.#standard)) {
+      this.#problem("device-changed", "the system's microphones have changed: the next part begins", false);
+      await this.setDevice(this.#options.deviceId).catch((error) => this.#problem(error.code, error.message, false));
     }
   }
-  #listed = "";
 
   /** Keep the screen on while somebody speaks; the system takes that back when the page is hidden. */
   async #stayAwake() {
@@ -401,6 +402,7 @@ export class Recorder extends EventTarget {
         this.#parts = report.parts;
         this.#keeping = report.keeping;
         this.#isDurableMoving = report.isDurableMoving;
+        this.#isOnline = report.isOnline;
         this.#news();
         if (report.level !== null) this.#tell("level", report.level);
         break;
@@ -514,11 +516,15 @@ export class Recorder extends EventTarget {
 
   // ---- what the page is told -------------------------------------------------------------
 
+  get #isLive() { return ["recording", "paused"].includes(this.#phase); }
   get #isBusy() { return ["checking", "recording", "paused", "finishing"].includes(this.#phase); }
 
   get #state() {
+    if (this.#phase !== "recording" || this.#isDurableMoving) return this.#phase;
     // "Recording" is only said while the server's disk has more of it than two seconds ago.
-    return this.#phase === "recording" && !this.#isDurableMoving ? "offline" : this.#phase;
+    // With all safe and the server there, it is the microphone that brings nothing.
+    const isSafe = this.#parts.every(({ capturedFrames, durableFrames }) => durableFrames >= capturedFrames);
+    return this.#isOnline && isSafe ? "paused" : "offline";
   }
 
   /** Nothing would be lost or held up if the page were left now. */
@@ -557,10 +563,10 @@ export class Recorder extends EventTarget {
   }
 }
 
-/** @param {MediaDeviceInfo[]} all */
-function standardOf(all) {
-  const standard = all.find(({ kind, deviceId }) => kind === "audioinput" && deviceId === "default");
-  return standard ? { id: standard.label, group: standard.groupId } : null;
+/** @param {MediaDeviceInfo[]} inputs */
+function standardOf(inputs) {
+  const standard = inputs.find(({ deviceId }) => deviceId === "default");
+  return standard ? `${standard.groupId} ${standard.label}` : "";
 }
 
 /** @param {Gap & {recording?: string}} gap @returns {Gap} */
