@@ -97,3 +97,23 @@ def test_a_strict_policy_lets_the_recorder_work(open_page: OpenPage, server: Ser
     page.get_by_test_id("stop").click()
     page.wait_for_function(f"{STATUS}.state === 'finished'")
     assert page.evaluate(f"{STATUS}.receipt.frames") > FAKE_MIC_RATE / 2
+
+
+def test_the_class_works_as_the_readme_shows_it(open_page: OpenPage, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    code = readme.partition("```js\n")[2].partition("```")[0]
+    with (
+        hosted(tmp_path) as origin,
+        Server.micwire(tmp_path / "recordings", "--allow-origin", origin) as server,
+    ):
+        script = code.replace("http://127.0.0.1:8000", server.address)
+        icon = '<link rel="icon" href="data:,">'
+        (tmp_path / "page.html").write_text(
+            f'{icon}<script type="module">{script}\nwindow.receipt = receipt;</script>'
+        )
+        page = open_page(f"{origin}/page.html")
+        page.wait_for_function("window.receipt")
+        receipt = page.evaluate("window.receipt")
+        assert receipt["matches"] is True
+        assert (receipt["title"], receipt["channels"]) == ("Interview 3", 2)
+        assert server.recording(receipt["recording"])["digest"] == receipt["digest"]
