@@ -138,7 +138,7 @@ class IdbFiles {
     const found = new Uint8Array(bytes);
     let end = offset;
     await transact(this.#database, "readonly", (chunks) => {
-      const first = chunks.openKeyCursor(keys(this.#id, name, 0, offset + 1), "prev");
+      const first = chunks.openKeyCursor(keys(this.#id, name, -1, offset + 1), "prev");
       first.onsuccess = () => {
         if (first.result === null) return;
         const start = offsetOf(first.result.key);
@@ -163,7 +163,7 @@ class IdbFiles {
    */
   async truncate(name, bytes) {
     await transact(this.#database, "readwrite", (chunks) => {
-      const last = chunks.openCursor(keys(this.#id, name, 0, bytes), "prev");
+      const last = chunks.openCursor(keys(this.#id, name, -1, bytes), "prev");
       last.onsuccess = () => {
         if (last.result !== null) last.result.update(last.result.value.slice(0, bytes - offsetOf(last.result.key)));
         chunks.delete(keys(this.#id, name, bytes));
@@ -211,10 +211,10 @@ async function transact(database, mode, work, durability = "relaxed") {
  *
  * @param {string} id
  * @param {FileName} name
- * @param {number} [start]
+ * @param {number} [start] Less than `end`, or it is an error.
  * @param {number} [end]
  */
-function keys(id, name, start = 0, end = Infinity) {
+function keys(id, name, start = -1, end = Infinity) {
   return IDBKeyRange.bound([id, name, start], [id, name, end], false, true);
 }
 

@@ -7,50 +7,36 @@
  * 2 MiB, an hour offline what it takes, and no file is opened while recording.
  *
  * A record is believed if its checksum is right and it goes on where the one before it ended;
- * nothing behind the first that isn't. All numbers are unsigned and little endian:
- *
- *     0  4  CRC-32C of all behind these four bytes
- *     4  4  length of the payload
- *     8  4  kind: `mw`, version 1, and one of KIND
- *    12  4  frames
- *    16  8  first frame
- *    24     payload: interleaved sound, a SHA-256, or JSON
+ * nothing behind the first that isn't.
  *
  * Calls take effect in the order in which they were made, awaited or not. What they return is a
  * promise only where the files need time.
  */
 
-import { crc32c } from "./crc32c.js";
 import { StorageError } from "./files-common.js";
+import { KIND, Reader, WINDOW_BYTES, encode } from "./records.js";
+import { Turns, run } from "./steps.js";
 import { frameBytes } from "./wire.js";
 
 /** @import { FileStore, RecordingFiles } from "./files-common.js" */
+/** @import { Entry } from "./records.js" */
+/** @import { Steps } from "./steps.js" */
 /** @import { FileName, Gap, Mark, OpenMessage, StoreKind } from "./types.js" */
 
 /** @typedef {{ server: string, open: OpenMessage } & Record<string, unknown>} About Facts that JSON can hold. */
 /** @typedef {{ frames: number, digest: string | null }} Finish */
 /** @typedef {{ firstFrame: number, frames: number, lost: Gap | null }} Run Sound in a row, or a gap. */
 /** @typedef {{ first: number, end: number }} Range */
-/** @typedef {{ kind: number, first: number, frames: number, payload: Uint8Array, offset: number }} Entry */
-/**
- * @template T
- * @typedef {Generator<unknown, T, any>} Steps A job that yields what it may have to wait for.
- */
 
-const HEADER_BYTES = 24;
-const MAX_PAYLOAD_BYTES = 2 ** 20;
 const SOUND_BYTES = 64 * 1024; // of one record: no more than that is lost with a torn one
 const TURN_BYTES = 2 ** 20;
-const STEP_BYTES = 256 * 1024; // between places that are remembered, and what is read at once
 const HASH_BYTES = 32;
-const VERSION = 0x0177_6d00;
-const KIND = { ABOUT: 1, SOUND: 2, GAP: 3, MARK: 4, HASH: 5, ACK: 6, FINISH: 7, DISCARD: 8 };
 
 /** One of the two files with sound, which is one range of frames, but for gaps. */
 class Half {
   firstFrame = 0;
   endFrame = 0;
-  /** @type {{ frame: number, offset: number }[]} Each STEP_BYTES one: a day offline has room. */
+  /** @type {{ frame: number, offset: number }[]} One in each WINDOW_BYTES: a day offline has room. */
   places = [];
 
   /** @param {"a" | "b"} name */
@@ -62,7 +48,7 @@ class Half {
   add({ first, frames, offset }) {
     const last = this.places.at(-1);
     if (last === undefined) this.firstFrame = first;
-    if (last === undefined || offset >= last.offset + STEP_BYTES) this.places.push({ frame: first, offset });
+    if (last === undefined || offset >= last.offset + WINDOW_BYTES) this.places.push({ frame: first, offset });
     this.endFrame = first + frames;
   }
 
@@ -88,6 +74,8 @@ class Half {
 
 export class Journal {
   #files;
+  #reader;
+  #turns = new Turns();
   /** @type {About | null} */
   #about = null;
   #frameBytes = 0;
@@ -107,16 +95,13 @@ export class Journal {
   #current = new Half("a");
   #other = new Half("b");
   #place = { half: this.#current, frame: 0, offset: 0 }; // where the last read ended
-  #window = { name: "", offset: 0, bytes: new Uint8Array(0) };
-  /** @type {Promise<void> | null} What was called before and is not done; never rejects. */
-  #busy = null;
-
   /**
    * @param {RecordingFiles} files
    * @param {StoreKind} kind
    */
   constructor(files, kind) {
     this.#files = files;
+    this.#reader = new Reader(files);
     this.kind = kind;
   }
 
@@ -254,7 +239,7 @@ export class Journal {
    * @throws {RangeError} They are not the next, or no whole frames.
    */
   audio(firstFrame, bytes) {
-    return this.#inTurn(this.#audio(firstFrame, bytes));
+    return this.#turns.take(this.#audio(firstFrame, bytes));
   }
 
   /**
@@ -265,7 +250,7 @@ export class Journal {
    * @throws As `audio`.
    */
   gap({ first_frame, frames, cause, exact }) {
-    return this.#inTurn(this.#gap({ first_frame, frames, cause, exact }));
+    return this.#turns.take(this.#gap({ first_frame, frames, cause, exact }));
   }
 
   /**
@@ -273,7 +258,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   mark({ frame, label }) {
-    return this.#inTurn(this.#put("head", KIND.MARK, frame, 0, asJson({ frame, label })));
+    return this.#turns.take(this.#put("head", KIND.MARK, frame, 0, asJson({ frame, label })));
   }
 
   /**
@@ -284,7 +269,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   piece(index, hash) {
-    return this.#inTurn(this.#piece(index, hash));
+    return this.#turns.take(this.#piece(index, hash));
   }
 
   /**
@@ -292,7 +277,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   ack(frames) {
-    return this.#inTurn(this.#put("head", KIND.ACK, frames, 0));
+    return this.#turns.take(this.#put("head", KIND.ACK, frames, 0));
   }
 
   /**
@@ -301,7 +286,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   finish(frames, digest) {
-    return this.#inTurn(this.#put("head", KIND.FINISH, frames, 0, asJson({ frames, digest })));
+    return this.#turns.take(this.#put("head", KIND.FINISH, frames, 0, asJson({ frames, digest })));
   }
 
   /**
@@ -310,7 +295,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   discard() {
-    return this.#inTurn(this.#put("head", KIND.DISCARD, 0, 0));
+    return this.#turns.take(this.#put("head", KIND.DISCARD, 0, 0));
   }
 
   /** @param {number} frames All before are durable on the server, and their hashes noted. */
@@ -324,7 +309,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   flush() {
-    return this.#inTurn(this.#flush());
+    return this.#turns.take(this.#flush());
   }
 
   /**
@@ -333,7 +318,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   close() {
-    return this.#inTurn(this.#close());
+    return this.#turns.take(this.#close());
   }
 
   /**
@@ -342,7 +327,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   remove() {
-    return this.#inTurn(this.#remove());
+    return this.#turns.take(this.#remove());
   }
 
   /**
@@ -431,18 +416,10 @@ export class Journal {
    * @returns {Steps<void>}
    */
   *#put(name, kind, first, frames, payload = new Uint8Array(0)) {
-    if (payload.length > MAX_PAYLOAD_BYTES) throw new RangeError(`a record of ${payload.length} bytes`);
+    const bytes = encode(kind, first, frames, payload);
     const offset = this.#files.size(name);
-    const bytes = new Uint8Array(HEADER_BYTES + payload.length);
-    const view = new DataView(bytes.buffer);
-    view.setUint32(4, payload.length, true);
-    view.setUint32(8, VERSION | kind, true);
-    view.setUint32(12, frames, true);
-    view.setBigUint64(16, BigInt(first), true);
-    bytes.set(payload, HEADER_BYTES);
-    view.setUint32(0, crc32c(bytes.subarray(4)), true);
     yield this.#files.append(name, bytes);
-    this.#learn(name, { kind, first, frames, payload, offset });
+    this.#learn(name, { kind, first, frames, payload, offset, end: offset + bytes.length });
   }
 
   // ---- reading ---------------------------------------------------------------------
@@ -455,7 +432,7 @@ export class Journal {
    * @throws {StorageError} `local-storage-failed`: the browser altered them, or can't read them.
    */
   read(firstFrame, frames) {
-    return this.#inTurn(this.#read(firstFrame, firstFrame + frames));
+    return this.#turns.take(this.#read(firstFrame, firstFrame + frames));
   }
 
   /**
@@ -473,57 +450,21 @@ export class Journal {
       const last = this.#place;
       if (last.half === half && last.frame <= frame && last.offset > offset) offset = last.offset;
       while (frame < Math.min(end, half.endFrame)) {
-        const entry = yield* this.#entry(half.name, offset);
+        const entry = yield* this.#reader.entry(half.name, offset);
         if (entry === null) throw new StorageError("local-storage-failed", `frame ${frame} is damaged in the journal`);
         if (entry.first > frame) throw new RangeError(`frame ${frame} is in a gap`);
         this.#place = { half, frame: entry.first, offset };
         const part = entry.payload.subarray((frame - entry.first) * this.#frameBytes, (end - entry.first) * this.#frameBytes);
         found.set(part, (frame - firstFrame) * this.#frameBytes);
         frame += part.length / this.#frameBytes;
-        offset += HEADER_BYTES + entry.payload.length;
+        offset = entry.end;
       }
     }
     return found;
   }
 
-  /**
-   * @param {FileName} name
-   * @param {number} offset
-   * @returns {Steps<Entry | null>} Null: there is no record. The payload is good until the next read.
-   */
-  *#entry(name, offset) {
-    const room = this.#files.size(name) - offset - HEADER_BYTES;
-    if (room < 0) return null;
-    const header = yield* this.#bytes(name, offset, HEADER_BYTES);
-    const view = new DataView(header.buffer, header.byteOffset);
-    const length = view.getUint32(4, true);
-    if (length > Math.min(room, MAX_PAYLOAD_BYTES)) return null;
-    const bytes = yield* this.#bytes(name, offset, HEADER_BYTES + length);
-    if (crc32c(bytes.subarray(4)) !== view.getUint32(0, true)) return null;
-    const kind = view.getUint32(8, true) ^ VERSION;
-    const first = Number(view.getBigUint64(16, true));
-    return { kind, first, frames: view.getUint32(12, true), payload: bytes.subarray(HEADER_BYTES), offset };
-  }
-
-  /**
-   * @param {FileName} name
-   * @param {number} offset
-   * @param {number} count
-   * @returns {Steps<Uint8Array>}
-   */
-  *#bytes(name, offset, count) {
-    let { name: last, offset: start, bytes } = this.#window;
-    if (last !== name || offset < start || offset + count > start + bytes.length) {
-      const most = Math.min(Math.max(count, STEP_BYTES), this.#files.size(name) - offset);
-      bytes = yield this.#files.read(name, offset, most);
-      this.#window = { name, offset, bytes };
-      start = offset;
-    }
-    return bytes.subarray(offset - start, offset - start + count);
-  }
-
   #forgetReads() {
-    this.#window = { name: "", offset: 0, bytes: new Uint8Array(0) };
+    this.#reader.forget();
     this.#place = { half: this.#current, frame: 0, offset: 0 };
   }
 
@@ -536,11 +477,11 @@ export class Journal {
     for (const name of /** @type {FileName[]} */ (["head", "a", "b"])) {
       let offset = 0;
       for (;;) {
-        const entry = yield* this.#entry(name, offset);
+        const entry = yield* this.#reader.entry(name, offset);
         if (entry === null || !this.#isBelievable(name, entry)) break;
         this.#learn(name, entry);
         if (name !== "head") addTo(kept, { first: entry.first, end: entry.first + entry.frames });
-        offset += HEADER_BYTES + entry.payload.length;
+        offset = entry.end;
       }
       // The head comes first: without it nothing is cut.
       if (this.#about === null) return this.#isNone();
@@ -654,55 +595,6 @@ export class Journal {
         break;
     }
   }
-
-  // ---- one after another -------------------------------------------------------------
-
-  /**
-   * @template T
-   * @param {Steps<T>} steps
-   * @returns {T | Promise<T>}
-   */
-  #inTurn(steps) {
-    const result = this.#busy === null ? run(steps) : this.#busy.then(() => run(steps));
-    if (result instanceof Promise) {
-      const done = () => {
-        if (this.#busy === busy) this.#busy = null;
-      };
-      const busy = result.then(done, done);
-      this.#busy = busy;
-    }
-    return result;
-  }
-}
-
-/**
- * Walk through a job, without a promise as long as nothing has to be waited for.
- *
- * @template T
- * @param {Steps<T>} steps
- * @returns {T | Promise<T>}
- */
-function run(steps) {
-  let step = steps.next();
-  while (!step.done && !(step.value instanceof Promise)) step = steps.next(step.value);
-  return step.done ? step.value : walk(steps, step);
-}
-
-/**
- * @template T
- * @param {Steps<T>} steps
- * @param {IteratorResult<unknown, T>} step
- * @returns {Promise<T>}
- */
-async function walk(steps, step) {
-  while (!step.done) {
-    try {
-      step = steps.next(await step.value);
-    } catch (cause) {
-      step = steps.throw(cause);
-    }
-  }
-  return step.value;
 }
 
 /**

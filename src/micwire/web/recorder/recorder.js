@@ -82,7 +82,11 @@ export class Recorder extends EventTarget {
     this.#analyzers = analyzers;
     this.#worker = startWorker();
     this.#worker.onmessage = ({ data }) => this.#report(data);
-    this.#worker.onerror = (event) => this.#problem("failed", event.message || "the recorder's worker can't be loaded", true);
+    this.#worker.onerror = ({ message }) => {
+      const error = new RecorderError("unsupported", message || "the recorder's worker can't be loaded: is it blocked by the page's policy?");
+      for (const { reject } of this.#asked.values()) reject(error);
+      this.#problem(error.code, error.message, true);
+    };
     const { signal } = this.#end;
     this.#opened = this.#ask("open", { server: this.#server }).then(
       ({ keeping }) => {
@@ -122,17 +126,18 @@ export class Recorder extends EventTarget {
       await this.#opened;
       const { title = null, metadata = null, encoding } = this.#options;
       const facts = { take: this.#take, encoding, title, metadata, analyzers: this.#analyzers ?? null };
+      // Not waited for: some browsers ask the person. Those that don't keep our copy longer then.
+      if ("MediaStreamTrackProcessor" in globalThis) navigator.storage?.persist?.();
       await this.#begin("begin", options.deviceId, facts);
       this.#become("recording");
       this.#stayAwake();
     } catch (error) {
       this.#capture?.close();
       this.#capture = null;
+      if (this.#phase === "idle") throw new RecorderError("discarded", "discarded before it began");
       const { code = "failed", message } = /** @type {RecorderError} */ (error);
-      if (this.#phase === "checking") {
-        this.#error = { code, message };
-        this.#become("idle");
-      }
+      this.#error = { code, message };
+      this.#become("idle");
       throw error instanceof RecorderError ? error : new RecorderError(code, message);
     }
   }
@@ -207,9 +212,12 @@ export class Recorder extends EventTarget {
     try {
       const next = await this.#open(deviceId);
       await this.#drain("drain");
-      await this.#hand("next", next, {});
-      this.#error = null;
-      this.#news();
+      if (!this.#isLive) next.close(); // stopped meanwhile
+      else {
+        await this.#hand("next", next, {});
+        this.#error = null;
+        this.#news();
+      }
     } finally {
       this.#isSwitching = false;
     }
@@ -312,7 +320,6 @@ export class Recorder extends EventTarget {
     this.#present = inputs.map(({ deviceId }) => deviceId);
     this.#standard = standardOf(inputs);
     await this.#ask(order, { ...more, source }, transfer);
-    if (this.#phase === "idle") capture.close(); // discarded meanwhile
   }
 
   /** @param {"drain" | "stop"} order */
@@ -403,6 +410,7 @@ export class Recorder extends EventTarget {
         this.#keeping = report.keeping;
         this.#isDurableMoving = report.isDurableMoving;
         this.#isOnline = report.isOnline;
+        if (report.isDurableMoving && WAITS.includes(this.#error?.code ?? "")) this.#error = null;
         this.#news();
         if (report.level !== null) this.#tell("level", report.level);
         break;

@@ -64,13 +64,16 @@ import { Upload } from "./upload.js";
 
 const TICK_MS = 33;
 const MOVING_MS = 2_000;
+const LOOK_MS = 5_000;
 
 /** @type {FileStore} */ let store;
 /** @type {FileStore} */ let memory;
+/** @type {FileStore[]} where earlier visits may have left something */ const places = [];
 let server = "";
 /** @type {Take | null} */ let take = null;
 /** @type {Map<string, Upload>} of takes of this visit that are not over */ const current = new Map();
 /** @type {Map<string, {upload: Upload | null, state: Unfinished["state"]}>} of earlier visits */ const earlier = new Map();
+/** @type {Set<string>} of this visit, or not readable: not to be recovered */ const known = new Set();
 /** @type {Map<string, Upload>} of this visit, which the server takes no more */ const refused = new Map();
 /** @type {Map<number, (ticket: string | null) => void>} */ const wanted = new Map();
 let asked = 0;
@@ -124,9 +127,18 @@ const handler = {
 
 // ---- earlier visits ------------------------------------------------------------------
 
+async function look() {
+  for (const place of places) {
+    for (const id of await place.list().catch(() => [])) {
+      if (!earlier.has(id)) recover(place, id);
+    }
+  }
+}
+
 /** @param {FileStore} place @param {string} id */
 async function recover(place, id) {
-  if (current.has(id)) return;
+  if (known.has(id)) return;
+  earlier.set(id, { upload: null, state: "waiting" });
   try {
     const upload = await Upload.recover(place, memory, id, handler);
     if (upload === null) earlier.delete(id);
@@ -137,6 +149,8 @@ async function recover(place, id) {
   } catch (error) {
     const { code, message } = /** @type {Error & {code?: string}} */ (error);
     if (code !== "locked") {
+      earlier.delete(id);
+      known.add(id);
       say({ say: "keeping", code: code ?? "local-storage-failed", message });
       return;
     }
@@ -151,6 +165,7 @@ async function recover(place, id) {
 function unfinished() {
   /** @type {Unfinished[]} */ const list = [];
   for (const [recording, { upload, state }] of earlier) {
+    if (upload === null && state === "waiting") continue; // it is being read
     if (upload === null) {
       list.push({
         recording, title: null, startedAt: "", sampleRate: 1, channels: 1, capturedFrames: 0, durableFrames: 0,
@@ -238,14 +253,17 @@ const orders = {
     store = await openStore();
     for (const kind of /** @type {StoreKind[]} */ (["opfs", "indexeddb"])) {
       const place = kind === store.kind ? store : await openStore([kind]).catch(() => null);
-      for (const id of (await place?.list()) ?? []) recover(/** @type {FileStore} */ (place), id);
+      if (place !== null) places.push(place);
     }
+    await look();
+    setInterval(look, LOOK_MS); // other tabs may have left something meanwhile
     return { keeping: store.kind };
   },
 
   async begin({ facts, source }) {
     const begun = take = new Take(facts, {
       async begin(open) {
+        known.add(open.recording);
         const upload = await Upload.begin(store, memory, server, open, handler);
         current.set(open.recording, upload);
         movedAt = performance.now();
