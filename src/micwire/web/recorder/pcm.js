@@ -48,14 +48,14 @@ export function encodePcm(planes, encoding) {
 
 /** @param {Float32Array[]} planes @param {DataView<ArrayBuffer>} view */
 function floats(planes, view) {
-  const channels = planes.length;
+  const channels = planes.length, frames = planes[0].length;
   let clipped = 0;
-  // As 32-bit patterns: copying a float may quieten a signalling NaN.
-  const bits = planes.map((plane) => new Uint32Array(plane.buffer, plane.byteOffset, plane.length));
+  // As 32-bit patterns: copying a float may quieten a signalling NaN. All that browsers run on is little endian.
+  const to = new Uint32Array(view.buffer);
   for (let channel = 0; channel < channels; channel++) {
-    const from = bits[channel], plane = planes[channel];
-    for (let frame = 0, at = 4 * channel; frame < from.length; frame++, at += 4 * channels) {
-      view.setUint32(at, from[frame], true);
+    const plane = planes[channel], from = new Uint32Array(plane.buffer, plane.byteOffset, frames);
+    for (let frame = 0, at = channel; frame < frames; frame++, at += channels) {
+      to[at] = from[frame];
       if (plane[frame] > 1 || plane[frame] < -1) clipped++;
     }
   }

@@ -14,7 +14,7 @@ import { Capture, RecorderError, listDevices } from "./capture.js";
 
 export { RecorderError };
 
-const DEVICE_POLL_MS = 300; // some systems move a stream to another microphone without a word
+const DEVICE_POLL_MS = 500; // some systems move a stream to another microphone without a word
 /** Codes of a server that takes no more of a recording. */
 const WAITS = ["quota", "storage-full", "storage-failed", "gap-undeclared"];
 

@@ -25,8 +25,9 @@ import { encodeAudio, frameBytes } from "./wire.js";
  * @property {(upload: Upload, error: Error & { code?: string }) => void} keepingFailed
  */
 
-const SEND_MS = 20; // one message for what came meanwhile
-const FLUSH_MS = 1_000;
+const BATCH_S = 0.02; // of sound, for one record of the journal and one message
+const BATCH_MS = 50; // the longest that less than that is waited with
+const FLUSH_MS = 2_000; // of what a power cut would take; a killed browser takes nothing
 const MEMORY_BYTES = 256 * 1024 * 1024; // the most that is kept where the disk refused
 
 export class Upload {
@@ -52,7 +53,11 @@ export class Upload {
   #connection = 0;
   #isSending = false;
   #isMore = false;
-  /** @type {number | undefined} */ #sendTimer;
+  /** @type {Uint8Array<ArrayBuffer>[]} what came since the last record */ #batch = [];
+  #batchFrames = 0;
+  /** @type {number | undefined} */ #batchTimer;
+  /** @type {{firstFrame: number, bytes: Uint8Array<ArrayBuffer>}} the last record: it need not be read again */
+  #recent = { firstFrame: 0, bytes: new Uint8Array(0) };
   /** @type {number | undefined} */ #flushTimer;
   #notedAck = 0;
   /** @type {Promise<void>} done when all that was given is written */ #written = Promise.resolve();
@@ -156,26 +161,44 @@ export class Upload {
       this.#lostFrames += frames;
       return;
     }
-    this.#overflow();
-    const firstFrame = this.capturedFrames;
+    if (this.#lostFrames > 0) this.#overflow();
     this.capturedFrames += frames;
     this.clippedSamples += clipped;
+    this.#batch.push(bytes);
+    this.#batchFrames += frames;
+    if (this.#batchFrames >= BATCH_S * this.sampleRate) this.#keepBatch();
+    else this.#batchTimer ??= setTimeout(() => this.#keepBatch(), BATCH_MS);
+  }
+
+  /** Journal what has come, and then let it go out. */
+  #keepBatch() {
+    clearTimeout(this.#batchTimer);
+    this.#batchTimer = undefined;
+    const frames = this.#batchFrames;
+    if (frames === 0) return;
+    const bytes = joined(this.#batch, frames * this.#frameBytes), firstFrame = this.capturedFrames - frames;
+    this.#batch = [];
+    this.#batchFrames = 0;
     this.#digest.update(bytes);
     this.#write(
       () => this.#journal.audio(firstFrame, bytes),
-      () => this.#sender.append(frames),
+      () => {
+        this.#sender.append(frames);
+        this.#recent = { firstFrame, bytes };
+      },
     );
   }
 
   #overflow() {
     const frames = this.#lostFrames;
     this.#lostFrames = 0;
-    if (frames > 0) this.gap({ frames, cause: "overflow", exact: true });
+    this.gap({ frames, cause: "overflow", exact: true });
   }
 
   /** @param {Omit<Gap, "first_frame">} lost */
   gap({ frames, cause, exact }) {
-    this.#overflow();
+    this.#keepBatch();
+    if (this.#lostFrames > 0) this.#overflow();
     const gap = { first_frame: this.capturedFrames, frames, cause, exact };
     this.capturedFrames += frames;
     this.gaps.push(gap);
@@ -189,6 +212,7 @@ export class Upload {
 
   /** @param {Mark} mark */
   mark(mark) {
+    this.#keepBatch();
     this.marks.push(mark);
     this.#write(
       () => this.#journal.mark(mark),
@@ -198,7 +222,8 @@ export class Upload {
 
   /** No more will come. */
   async finish() {
-    this.#overflow();
+    this.#keepBatch();
+    if (this.#lostFrames > 0) this.#overflow();
     await this.#written;
     await this.#finish();
   }
@@ -232,7 +257,7 @@ export class Upload {
     const done = () => {
       this.#keptFrames = end;
       if (!this.isOver) then();
-      this.#sendSoon();
+      if (this.isOnline) this.#send();
     };
     /** @type {void | Promise<void>} */ let writing;
     try {
@@ -287,7 +312,7 @@ export class Upload {
   /** End all timers and sockets; the journal stays. */
   async close() {
     this.#link.close();
-    clearTimeout(this.#sendTimer);
+    if (!this.isOver) this.#keepBatch();
     clearInterval(this.#flushTimer);
     await this.#written.catch(() => {});
     await this.#journal.close();
@@ -372,7 +397,7 @@ export class Upload {
   /** The person wants it no more, or has it elsewhere. */
   async forget() {
     this.#link.close();
-    clearTimeout(this.#sendTimer);
+    clearTimeout(this.#batchTimer);
     await this.#forget();
   }
 
@@ -381,18 +406,12 @@ export class Upload {
     return savedCopy(this.#journal);
   }
 
-  #sendSoon() {
-    if (this.isOnline) this.#sendTimer ??= setTimeout(() => this.#send(), SEND_MS);
-  }
-
   async #send() {
     this.#isMore = true;
     if (this.#isSending) return;
     this.#isSending = true;
     while (this.#isMore) {
       this.#isMore = false;
-      clearTimeout(this.#sendTimer);
-      this.#sendTimer = undefined;
       const connection = this.#connection;
       for (const message of this.#sender.outgoing()) {
         if (connection !== this.#connection) break; // the next begins with `open`, and from where that is answered
@@ -408,6 +427,12 @@ export class Upload {
     // What was acknowledged meanwhile may be forgotten here.
     const from = Math.max(firstFrame, this.#sender.durableFrames);
     if (from >= end) return;
+    const { firstFrame: first, bytes: last } = this.#recent;
+    if (from >= first && end <= first + last.length / this.#frameBytes) {
+      const part = last.subarray((from - first) * this.#frameBytes, (end - first) * this.#frameBytes);
+      this.#link.send(encodeAudio(from, part));
+      return;
+    }
     const middle = Math.min(end, Math.max(from, this.#earlier?.keptFrames ?? 0));
     for (const [journal, start, stop] of /** @type {const} */ ([[this.#earlier, from, middle], [this.#journal, middle, end]])) {
       if (journal === null || start >= stop) continue;
@@ -439,4 +464,16 @@ export class Upload {
     // A part that is gone: then nobody knows the digest of the whole.
     this.#isDigestKnown = next === journal.capturedFrames;
   }
+}
+
+/** @param {Uint8Array<ArrayBuffer>[]} parts @param {number} length */
+function joined(parts, length) {
+  if (parts.length === 1) return parts[0];
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

@@ -62,7 +62,7 @@ import { Upload } from "./upload.js";
  *   | {say: "counts"} | {say: "ticket", id: number}} Report
  */
 
-const TICK_MS = 33;
+const TICK_MS = 50;
 const MOVING_MS = 2_000;
 const LOOK_MS = 5_000;
 
