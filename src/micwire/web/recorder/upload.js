@@ -34,6 +34,8 @@ export class Upload {
   /** The end of the recording, frames that are still being written included. */
   capturedFrames;
   isOnline = false;
+  /** No more sound will come. */
+  isEnded = false;
   /** @type {ServerReceipt | null} */ receipt = null;
   /** @type {{code: string, message: string} | null} why the server takes no more of it */ refusal = null;
   clippedSamples = 0;
@@ -229,6 +231,7 @@ export class Upload {
   }
 
   async #finish() {
+    this.isEnded = true;
     const digest = this.#isDigestKnown ? await this.#digest.hexdigest() : null;
     await this.#guard(() => this.#journal.finish(this.#keptFrames, digest));
     if (this.isOver) return;

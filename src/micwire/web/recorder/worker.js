@@ -175,6 +175,8 @@ function unfinished() {
   }
   // A part of this visit that the server refused for good waits here too.
   for (const upload of refused.values()) list.push(entry(upload));
+  // One that waits for the server: the person may want to save a copy before it is back.
+  for (const upload of current.values()) if (upload.isEnded && !upload.isOnline) list.push(entry(upload));
   return list;
 }
 
