@@ -1,6 +1,5 @@
 """Where a browser keeps sound, when it can't keep it where it should: in other places, or full."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ from tests.browser.conftest import OpenPage
 from tests.browser.harness import Server
 from tests.browser.link import Link
 from tests.browser.recorder_page import RecorderPage, assert_honest, assert_whole
-
-DIGITS = re.compile(r"\d")
 
 
 def allow_only(page: Page, *kinds: str) -> None:
@@ -54,7 +51,7 @@ def test_other_places_keep_sound_over_a_broken_link(
     status = page.status
     assert status["keptFrames"] > status["durableFrames"] + 44_100
     if kind == "memory":  # it has to be said that this copy is gone with the tab
-        expect(page.at("problem")).to_be_visible()
+        expect(page.at("warning")).to_be_visible()
     link.restore()
     page.wait_until("status.state === 'recording'", 8)
     assert_whole(own_server, page.stop(), tmp_path)
