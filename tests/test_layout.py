@@ -21,6 +21,8 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": FAMILIES,
     "acks": ("link",),
     "recorder": ("link", "acks"),
+    "analysis": ("blocks", "results"),
+    "analyzers": ("blocks",),
 }
 """Every other part imports `core` and itself; what one may import besides stands here."""
 
@@ -149,7 +151,11 @@ def test_the_checker_reads_the_real_modules() -> None:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import micwire.app",
             "analyzers may not import micwire.app",
         ),
+        ("analyzers.a", "from micwire.analysis import Analysis", "analyzers may not import"),
+        ("analysis", "from micwire.analyzers.level import level", "analysis may not import"),
+        ("blocks", "from micwire.results import Results", "blocks may not import"),
         ("recorder", "from micwire.journal.b import Local", "recorder may not import"),
+        ("recorder", "from micwire.analysis import Analysis", "recorder may not import"),
         ("files", "from micwire.config import Config", "files may not import micwire.config"),
         ("client", "from micwire.recorder import Recorder", "client may not import"),
         ("config", "import micwire.library.b", "config may not import micwire.library.b"),

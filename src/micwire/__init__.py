@@ -8,21 +8,26 @@ from micwire.core.errors import MicwireError, RefusedError
 
 if TYPE_CHECKING:
     from micwire.app import create_app
+    from micwire.blocks import AudioBlock, analyzer
     from micwire.client import connect
     from micwire.config import Config
 
 __all__ = [
+    "AudioBlock",
     "Config",
     "Encoding",
     "Format",
     "MicwireError",
     "RefusedError",
+    "analyzer",
     "connect",
     "create_app",
 ]
 
 _LAZY = {
+    "AudioBlock": "micwire.blocks",
     "Config": "micwire.config",
+    "analyzer": "micwire.blocks",
     "connect": "micwire.client",
     "create_app": "micwire.app",
 }

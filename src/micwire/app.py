@@ -12,6 +12,7 @@ import shutil
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from functools import partial
@@ -23,10 +24,12 @@ import uvicorn
 import uvloop
 from anyio import to_thread
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from micwire.analysis import Analysis, load_analyzers
 from micwire.api.audio import audio_response
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.origin import OriginRule, is_loopback
@@ -53,6 +56,8 @@ from micwire.transports.websocket import AsgiSockets, StreamDoor
 EXIT_TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
 _GC_THRESHOLDS = (10_000, 20, 20)
+_SWITCH_S = 0.001
+"""Python lets a thread that is busy go on for 5 ms, each time that another one wants to run."""
 _HEADER_ROOM = 4096
 
 Scope = MutableMapping[str, Any]
@@ -96,6 +101,7 @@ class MicwireApp:
         )
         self._limits = Limits()
         self._recorder: Recorder | None = None
+        self._analysis: Analysis | None = None
         self._on_failed = on_failed
         metrics = Metrics(self._snapshot)
         self._routes = Starlette(
@@ -104,7 +110,7 @@ class MicwireApp:
                 Route("/metrics", partial(_metrics, metrics)),
                 Route("/api/v1/recordings/{recording}", self._recording),
                 Route("/api/v1/recordings/{recording}/audio", self._audio),
-                Mount("/", WebFiles()),
+                Mount("/", GZipMiddleware(WebFiles(), compresslevel=4)),
             ]
         )
         self._rule = rule = OriginRule(config.allow_origin, is_local=is_local)
@@ -139,8 +145,13 @@ class MicwireApp:
             MicwireError: The directory can't be used or what is in it can't be recovered.
         """
         data = self.config.data
+        analyzers = await to_thread.run_sync(load_analyzers, self.config.analyzers)
         self._lock = await to_thread.run_sync(DataLock, data)
         total = (await to_thread.run_sync(shutil.disk_usage, data)).total
+        self._analysis = Analysis(
+            data, self._files("results"), analyzers, self._library.readable, _log_stopped
+        )
+        self._analysis.start()
         self._recorder = Recorder(
             self._journal,
             self._library,
@@ -152,8 +163,9 @@ class MicwireApp:
                 min_free_bytes=min(int(self.config.min_free_mb * MIB), total // 20),
                 unfinished_days=self.config.unfinished_days,
             ),
+            analysis=self._analysis,
             is_taken=lambda path: any(
-                (data / f"{path}{end}").exists() for end in (".wav", ".json")
+                (data / f"{path}{end}").exists() for end in (".wav", ".json", ".jsonl")
             ),
             hit=self._hit,
             on_failed=self._on_failed,
@@ -169,6 +181,8 @@ class MicwireApp:
         """Bring every WAV up to date and let the data directory go."""
         if self._recorder is not None:
             await self._recorder.close()
+        if self._analysis is not None:
+            await to_thread.run_sync(self._analysis.close)
         if self._lock is not None:
             self._lock.release()
 
@@ -275,6 +289,17 @@ async def _metrics(metrics: Metrics, request: Request) -> Response:
     return Response(metrics.text(), media_type=metrics.content_type)
 
 
+def _log_stopped(analyzer: str | None, error: BaseException) -> None:
+    """Note that an analyzer, or all of them, listen to a recording no more."""
+    frames = traceback.extract_tb(error.__traceback__)
+    structlog.get_logger("micwire").error(
+        "analyzer stopped" if analyzer else "results can't be kept",
+        analyzer=analyzer,
+        reason=repr(error),
+        where=f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None,
+    )
+
+
 def _max_file_bytes(data: Path) -> int:
     """Return how large a WAV can become, header aside, on this disk and in this process."""
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -373,6 +398,8 @@ async def _serve(config: Config, sock: socket.socket, address: str) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+        if config.analyzers:  # an ack must not wait so long for one that computes
+            sys.setswitchinterval(_SWITCH_S)
         await server.serve(sockets=[sock])
     finally:
         sock.close()

@@ -41,12 +41,17 @@ class Config(BaseSettings):
     unfinished_days: float = Field(
         7, gt=0, description="Days that an unfinished recording waits for its client."
     )
+    analyzers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Analyzers to run while sound comes in: `level`, or `module:function` for one"
+        " of your own.",
+    )
     segment_mb: float = Field(16, ge=4, le=1024, description="Size of a journal segment, MiB.")
     failpoint: str = Field(
         "", description="For tests: NAME:COUNT kills the process there, the COUNT-th time."
     )
 
-    @field_validator("allow_origin", mode="before")
+    @field_validator("allow_origin", "analyzers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

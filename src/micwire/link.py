@@ -11,6 +11,7 @@ from math import inf
 from typing import Protocol
 
 from micwire.core.errors import SERVICE_RESTART
+from micwire.core.interfaces import ResultReader
 from micwire.core.recording import RecordingState
 from micwire.core.session import Event, FramesArrived, Limits, Session
 
@@ -74,6 +75,7 @@ class Connection:
         self.is_plain = is_plain
         self.live: Live | None = None
         self.last_ack = inf  # no heartbeat before `opened`
+        self.results: ResultReader | None = None
         self._recorder = recorder
         self._wake = wake
         self._room = asyncio.Event()
@@ -105,7 +107,11 @@ class Connection:
 
     def outgoing(self) -> list[str]:
         """Return the texts to send, oldest first, and forget them."""
-        return self.session.outgoing()
+        texts = self.session.outgoing()
+        if self.results is not None and self.session.close_code is None:
+            # Fetched when the carrier can send: nothing piles up for a peer that doesn't read.
+            texts += self.results.take()
+        return texts
 
     @property
     def closing(self) -> tuple[int, str] | None:
@@ -119,10 +125,17 @@ class Connection:
         if not self._is_lost:
             self._wake()
 
+    def end_results(self) -> None:
+        """Send no more of what analyzers say."""
+        results, self.results = self.results, None
+        if results is not None:
+            results.close()
+
     def lost(self) -> None:
         """The link is gone. What was fed stays; nothing more can be sent."""
         if not self._is_lost:
             self._is_lost = True
+            self.end_results()
             self._recorder.disconnected(self)
             self.session.leave(SERVICE_RESTART)
             self._room.set()

@@ -25,7 +25,7 @@ from micwire.core.errors import (
     RegisterDamagedError,
     StorageFailedError,
 )
-from micwire.core.interfaces import Journal, Library
+from micwire.core.interfaces import Analysis, Journal, Library, ResultReader
 from micwire.core.recording import (
     About,
     Closed,
@@ -58,6 +58,8 @@ ANSWER_TIMEOUT_S = 10.0
 UNFINISHED_SHARE = 5
 """How many recordings may wait for their clients, as a multiple of those that may stream."""
 FINISHED_CLOSE_S = 10.0
+RESULTS_WAIT_S = 0.25
+"""So long `finished` waits for the last results of analyzers."""
 HOUSEKEEPING_S = 60.0
 STOP_TIMEOUT_S = 8.0
 
@@ -97,6 +99,7 @@ class Recorder:
         library: Where recordings end up.
         settings: Limits.
         utc_now: The wall clock; it gives file names and dates, and decides nothing.
+        analysis: Runs analyzers beside; None where there are none.
         is_taken: Whether a path below the data directory is in use; may block.
         hit: Called with the names of failpoints.
         on_failed: Called once, on the loop, when nothing more can be made durable.
@@ -108,6 +111,7 @@ class Recorder:
         library: Library,
         settings: RecorderSettings,
         *,
+        analysis: Analysis | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
         is_taken: Callable[[str], bool] = lambda path: False,
         hit: Callable[[str], None] | None = None,
@@ -120,6 +124,7 @@ class Recorder:
         self.is_stopping = False
         self._journal = journal
         self._library = library
+        self._analysis = analysis
         self._utc_now = utc_now
         self._is_taken = is_taken
         self._on_failed = on_failed
@@ -152,7 +157,7 @@ class Recorder:
             live = Live(key, state.copy(), state.frames, idle_since=time.monotonic())
             self._live[key] = live
             self._paths.add(state.about.path)
-        self._journal.start(_JournalEar(self, self._loop, self._library))
+        self._journal.start(_JournalEar(self, self._loop, self._library, self._analysis))
         self._library.start(_LibraryEar(self, self._loop, self._journal))
         for key in recovery.altered:
             self._journal.append(self._live[key].state.record())
@@ -337,6 +342,8 @@ class Recorder:
                 self._end(live, Ending("finished", message.digest))
             case DiscardAsked():
                 self._deleted.add(live.key)
+                if self._analysis is not None:
+                    self._analysis.forget(live.key)
                 self._append(live, Record(Kind.DELETE, live.key, epoch=live.state.epoch))
 
     def _append(self, live: Live, record: Record) -> None:
@@ -421,6 +428,8 @@ class Recorder:
             await self._open_alone(connection, message)
             return
         live.owner, connection.live = connection, live
+        if self._analysis is not None:
+            connection.results = self._analysis.attach(live.state, message, connection.wake)
         self._grant(connection, live.state)
 
     def _end_orphan(self, recording: str, connection: Connection) -> None:
@@ -542,8 +551,10 @@ class Recorder:
                 frames=closed.frames,
                 marks=dict.fromkeys(closed.marks),
             )
+            if self._analysis is not None:
+                connection.results = self._analysis.attach_closed(closed, message, connection.wake)
             self._grant(connection, state, is_ending=True)
-            self._tell_finished(connection, closed)
+            self._finish(connection, closed)
 
     def _grant(
         self, connection: Connection, state: RecordingState, *, is_ending: bool = False
@@ -568,7 +579,23 @@ class Recorder:
             is_ending=is_ending,
         )
 
+    def _finish(self, connection: Connection, closed: Closed) -> None:
+        """Tell a client that its recording is final, behind the last results if they are near."""
+        if connection.results is None or self.is_stopping:
+            self._tell_finished(connection, closed)
+        else:
+            self._spawn(self._finish_behind_results(connection, connection.results, closed))
+
+    async def _finish_behind_results(
+        self, connection: Connection, results: ResultReader, closed: Closed
+    ) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESULTS_WAIT_S):
+                await results.all_taken()
+        self._tell_finished(connection, closed)
+
     def _tell_finished(self, connection: Connection, closed: Closed) -> None:
+        connection.end_results()  # a client hears nothing behind `finished`
         matches = None
         if closed.client_digest is not None:
             matches = closed.client_digest == closed.digest
@@ -642,7 +669,7 @@ class Recorder:
             owner.session.discarded()
             owner.wake()
         elif closed.status == "finished":
-            self._tell_finished(owner, closed)
+            self._finish(owner, closed)
         else:
             self.refuse(owner, "diverged", f"the recording is {closed.status}")
 
@@ -698,17 +725,24 @@ class Recorder:
 
 
 class _JournalEar:
-    """Brings the journal's news to the loop, and durable records to the library."""
+    """Brings the journal's news to the loop, and durable records to those who read the log."""
 
     def __init__(
-        self, recorder: Recorder, loop: asyncio.AbstractEventLoop, library: Library
+        self,
+        recorder: Recorder,
+        loop: asyncio.AbstractEventLoop,
+        library: Library,
+        analysis: Analysis | None,
     ) -> None:
         self._recorder = recorder
         self._loop = loop
         self._library = library
+        self._analysis = analysis
 
     def committed(self, records: Sequence[Record]) -> None:
         self._loop.call_soon_threadsafe(self._recorder.committed, records)
+        if self._analysis is not None:
+            self._analysis.feed(records)
         self._library.file(records)
 
     def full(self, *, is_full: bool) -> None:

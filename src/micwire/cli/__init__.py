@@ -87,6 +87,14 @@ def serve(
         float | None,
         typer.Option(help="Days that an unfinished recording waits for its client.  [default: 7]"),
     ] = None,
+    analyzers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="An analyzer to run while sound comes in: level, or module:function for one of"
+            " your own; several with commas, or given several times.  [default: none]",
+        ),
+    ] = None,
 ) -> None:
     """Run a server until Ctrl+C or SIGTERM.
 
@@ -96,6 +104,7 @@ def serve(
     micwire serve
     micwire serve --port 0 --data /srv/recordings
     micwire serve --host 0.0.0.0 --allow-origin https://app.example
+    micwire serve --analyzers level
     """
     from micwire.app import serve as run_server
     from micwire.config import Config
@@ -108,6 +117,7 @@ def serve(
         "min_free_mb": min_free_mb,
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,
+        "analyzers": None if analyzers is None else ",".join(analyzers),
     }
     try:
         config = Config.model_validate(

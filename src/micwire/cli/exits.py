@@ -14,6 +14,7 @@ TEMPORARY_FAILURE = 75
 INTERRUPTED = 130
 
 EXIT_CODES = {
+    "bad-analyzer": USAGE,
     "bad-audio-file": USAGE,
     "unsupported-format": USAGE,
     "unreachable": UNAVAILABLE,

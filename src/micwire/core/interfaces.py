@@ -11,6 +11,7 @@ from micwire.core.audio import Format
 from micwire.core.errors import MicwireError
 from micwire.core.recording import Closed, RecordingState
 from micwire.core.records import Record
+from micwire.core.wire import Open
 
 
 class Files(Protocol):
@@ -193,6 +194,51 @@ class Library(Protocol):
 
     def close(self) -> None:
         """File and sync what was taken, then end. Blocks."""
+        ...
+
+
+class ResultReader(Protocol):
+    """What analyzers say of one recording, as one connection reads it. For the event loop."""
+
+    def take(self) -> list[str]:
+        """Return the next texts to send, some tens of KiB at most. Never blocks."""
+        ...
+
+    async def all_taken(self) -> None:
+        """Wait until nothing more will come and all has been taken."""
+        ...
+
+    def close(self) -> None:
+        """Read no more."""
+        ...
+
+
+class Analysis(Protocol):
+    """What listens to recordings beside the recorder. Nothing here blocks or raises."""
+
+    def feed(self, records: Sequence[Record]) -> None:
+        """Take durable records, in the order of the log. Called from the journal's thread."""
+        ...
+
+    def attach(
+        self, state: RecordingState, message: Open, wake: Callable[[], None]
+    ) -> ResultReader | None:
+        """Analyse an unfinished recording as a client asks for; None if there is nothing to do.
+
+        Called on the loop before any further frame of it is durable. All frames of `state`
+        are; its gaps are looked up in it later. `wake` is called when there is something
+        to take.
+        """
+        ...
+
+    def attach_closed(
+        self, closed: Closed, message: Open, wake: Callable[[], None]
+    ) -> ResultReader | None:
+        """Return what was said of a recording that is over."""
+        ...
+
+    def forget(self, recording: bytes) -> None:
+        """The recording is to be deleted: keep nothing more of it. Called on the loop."""
         ...
 
 

@@ -481,7 +481,8 @@ class WavWriter:
         closed = Closed(about.recording, "deleted", "", about.format, "", entry.state.epoch, 0, "")
         self._with_room(lambda: self._register.put(closed))
         self._files.wav.unlink(entry.wav.path)
-        self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}.json")
+        for suffix in (".json", ".jsonl"):  # what analyzers said of it, too
+            self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}{suffix}")
         self._with_room(lambda: self._sync_names([entry]))
         self._close(key, closed)
 

@@ -1,0 +1,1 @@
+"""Analyzers that come with micwire, one file each; entry points "micwire.analyzers"."""
