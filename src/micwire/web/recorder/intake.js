@@ -4,17 +4,19 @@
  * Pure: every judgement on what was lost before it came to us is in this file. The buffers'
  * clock says where something may be missing, the browser's counts say how much. The clock is
  * the system's, not the microphone's: it drifts, and jumps by tens of milliseconds where
- * nothing is lost. So it is suspected only after we were late ourselves, or by half a second,
- * and convicts alone only if it doesn't come back. While a case is open, what follows is held
+ * nothing is lost. So it is suspected only after we were late ourselves, or when it has come to
+ * be half a second ahead, and convicts alone only if it doesn't come back. While a case is open, what follows is held
  * here, at most HOLD_MAX_S.
  */
 
 /** @typedef {{planes: Float32Array[], gap?: undefined}} Sound Frames of each channel. */
 /** @typedef {{gap: {frames: number, cause: "capture" | "overflow" | "suspended" | "device", exact: boolean}, planes?: undefined}} Lost */
 
-/** @typedef {{blocks: Float32Array[][], frames: number, ahead: number, wasLate: boolean, counts: Counts}} Held A case that is open. */
+/** @typedef {{blocks: Float32Array[][], frames: number, ahead: number, most: number, wasLate: boolean, counts: Counts}} Held A case
+ *   that is open; `frames` have come since the clock was `most` ahead. */
 
 const JITTER_S = 0.5; // a clock that is ahead by less proves nothing by itself
+const DRIFT = 0.02; // of two clocks; what grows faster is a loss
 const HOLD_S = 0.3; // how long a clock is watched for its return
 const HOLD_MAX_S = 12; // how much is held until the main thread brings the counts
 const SUSPENDED_S = 1;
@@ -31,6 +33,7 @@ export class Intake {
   #isClockExact;
   #hasCounts;
   /** @type {number | null} where the next buffer should begin, by the source's clock, in frames */ #next = null;
+  #ahead = 0; // of where it should be, but for what drift may be
   /** @type {Held | null} */ #held = null;
   /** @type {Float32Array[][]} */ #zeros = [];
   #zeroFrames = 0;
@@ -69,26 +72,34 @@ export class Intake {
   push(planes, clock, wasLate = false) {
     /** @type {(Sound | Lost)[]} */ const out = [];
     const frames = planes[0].length;
-    const ahead = this.#next === null ? 0 : clock - this.#next;
+    const step = this.#next === null ? 0 : clock - this.#next;
     this.#next = clock + frames;
-    if (this.#held !== null) this.#hold(this.#held, planes, ahead, out);
-    else if (this.#isClockExact) {
-      if (ahead > 0.5) this.#lose(ahead, "capture", true, out);
+    if (this.#isClockExact) {
+      if (step > 0.5) this.#lose(step, "capture", true, out);
       this.#sound(planes, out);
-    } else if (ahead < (wasLate ? 0.9 * frames : JITTER_S * this.#rate)) this.#sound(planes, out);
-    else this.#held = { blocks: [planes], frames, ahead, wasLate, counts: this.#counts.fresh() };
+    } else if (this.#held !== null) this.#hold(this.#held, planes, step, out);
+    else {
+      this.#ahead = Math.max(0, Math.max(0, this.#ahead - DRIFT * frames) + step);
+      if (this.#ahead < (wasLate ? 0.9 * frames : JITTER_S * this.#rate)) this.#sound(planes, out);
+      else this.#held = { blocks: [planes], frames: 0, ahead: this.#ahead, most: this.#ahead, wasLate, counts: this.#counts.fresh() };
+    }
     return out;
   }
 
-  /** @param {Held} held @param {Float32Array[]} planes @param {number} ahead @param {(Sound | Lost)[]} out */
-  #hold(held, planes, ahead, out) {
+  /** @param {Held} held @param {Float32Array[]} planes @param {number} step @param {(Sound | Lost)[]} out */
+  #hold(held, planes, step, out) {
+    const frames = planes[0].length;
     held.blocks.push(planes);
-    held.frames += planes[0].length;
-    held.ahead += ahead;
+    held.ahead += step;
+    held.frames += frames;
+    if (held.ahead > held.most + 2 * DRIFT * held.frames + frames / 2) { // browsers bend their clock to where it should be
+      held.most = held.ahead;
+      held.frames = 0;
+    }
     const isCounted = !this.#hasCounts || held.counts.isSettled;
     const isDue = held.frames >= HOLD_S * this.#rate && isCounted;
-    const isBack = held.ahead < planes[0].length / 2; // what is lost stays lost
-    if (isDue || isBack || held.frames >= HOLD_MAX_S * this.#rate) this.#judge(out);
+    const isBack = held.ahead < (held.wasLate ? frames : JITTER_S * this.#rate) / 2; // what is lost stays lost
+    if (isDue || isBack || held.blocks.length * frames >= HOLD_MAX_S * this.#rate) this.#judge(out);
   }
 
   /** @param {(Sound | Lost)[]} out */
@@ -96,6 +107,7 @@ export class Intake {
     const held = this.#held;
     if (held === null) return;
     this.#held = null;
+    this.#ahead = 0;
     const unit = held.blocks[0][0].length;
     const { overflow, capture } = held.counts.lost();
     if (held.counts.isSettled) this.#counts = held.counts.settled();

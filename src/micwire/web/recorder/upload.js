@@ -27,6 +27,7 @@ import { encodeAudio, frameBytes } from "./wire.js";
 
 const BATCH_S = 0.02; // of sound, for one record of the journal and one message
 const BATCH_MS = 50; // the longest that less than that is waited with
+const CUT_OFF = "cut off: the page ended here";
 const FLUSH_MS = 2_000; // of what a power cut would take; a killed browser takes nothing
 const MEMORY_BYTES = 256 * 1024 * 1024; // the most that is kept where the disk refused
 
@@ -98,7 +99,13 @@ export class Upload {
     const upload = new Upload(journal, memory, server, open, handler, true);
     await upload.#recoverDigest();
     if (journal.isDiscarded) upload.#sender.discard();
-    else await upload.#finish();
+    else {
+      // What may have come after this was never kept: nobody knows how much, and the file says so.
+      const mark = { frame: upload.keptFrames, label: CUT_OFF };
+      const isNew = upload.marks.every(({ frame, label }) => frame !== mark.frame || label !== mark.label);
+      if (journal.finished === null && isNew) upload.mark(mark);
+      await upload.finish();
+    }
     return upload;
   }
 

@@ -65,6 +65,7 @@ import { Upload } from "./upload.js";
 const TICK_MS = 50;
 const MOVING_MS = 2_000;
 const LOOK_MS = 5_000;
+const SLEPT_MS = 2_000;
 
 /** @type {FileStore} */ let store;
 /** @type {FileStore} */ let memory;
@@ -78,6 +79,7 @@ let server = "";
 /** @type {Map<number, (ticket: string | null) => void>} */ const wanted = new Map();
 let asked = 0;
 let shown = ""; // the last list of unfinished recordings, to say only news
+let awakeSince = Date.now() - performance.now();
 let movedTo = 0;
 let movedAt = -Infinity;
 
@@ -208,7 +210,18 @@ function find(recording) {
 
 // ---- reports -------------------------------------------------------------------------
 
+/**
+ * Some systems' clocks stand still while the computer sleeps, and so does the microphone. The time
+ * of day shows it, but a clock that was set looks the same: so it is a mark, no gap.
+ */
+function watchSleep() {
+  const now = Date.now() - performance.now(), slept = now - awakeSince;
+  awakeSince = now;
+  if (Math.abs(slept) > SLEPT_MS) take?.mark(`the computer slept, or its clock was set: ${Math.round(slept / 1000)} s`);
+}
+
 function tick() {
+  watchSleep();
   if (take !== null) {
     const upload = take.current, now = performance.now();
     const durable = take.parts.reduce((sum, part) => sum + part.durableFrames, 0);
