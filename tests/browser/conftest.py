@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
+from tests.browser.chrome import FLAGS, fake_microphone
 from tests.browser.harness import (
     CHROMIUM,
     FAKE_MIC_RATE,
@@ -15,23 +16,11 @@ from tests.browser.harness import (
     place_signal,
     write_wav,
 )
+from tests.browser.link import Link
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    # A name that is not loopback, and so no secure context over plain http.
-    "--host-resolver-rules=MAP insecure.test 127.0.0.1",
-)
-MIC_S = 20
+MIC_S = 120
+PLACES = MIC_S * FAKE_MIC_RATE
+"""The frames of the microphone."""
 _REPEATED_FRAMES = 882
 """Chromium repeats the end of the file for ever: it is to be silent."""
 
@@ -47,17 +36,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # One per file, not per session: Playwright leaves an event loop running in this thread.
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, with a microphone that counts its frames."""
-    mic = tmp_path_factory.mktemp("mic") / "places.wav"
+def playwright() -> Iterator[Playwright]:
+    """What speaks to Chromium."""
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV as Chromium's microphone, that counts its frames."""
+    path = tmp_path_factory.mktemp("mic") / "places.wav"
     samples = place_signal(MIC_S * FAKE_MIC_RATE)
     samples[-_REPEATED_FRAMES:] = 0
-    write_wav(mic, samples, FAKE_MIC_RATE)
-    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={mic}%noloop"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
+    write_wav(path, samples, FAKE_MIC_RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
+    """Chromium, with that microphone."""
+    flags = [*FLAGS, *fake_microphone(microphone)]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,20 @@ def server(tmp_path_factory: pytest.TempPathFactory, host: str) -> Iterator[Serv
     data = tmp_path_factory.mktemp("server") / "recordings"
     with Server.micwire(data, "--allow-origin", host) as server:
         yield server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that a test may kill."""
+    with Server.micwire(tmp_path / "recordings") as server:
+        yield server
+
+
+@pytest.fixture
+def link(own_server: Server) -> Iterator[Link]:
+    """The way to that server, which a test may harm."""
+    with Link(own_server.port) as link:
+        yield link
 
 
 @pytest.fixture

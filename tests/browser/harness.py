@@ -166,9 +166,12 @@ def hosted(directory: Path) -> Iterator[str]:
             server.shutdown()
 
 
-def place_signal(frames: int) -> NDArray[np.int16]:
-    """Return a stereo signal, shape (frames, 2), whose every frame names its own place."""
-    mixed = np.arange(frames, dtype=np.uint32) * np.uint32(0x9E3779B1)
+def place_signal(frames: int, first: int = 0) -> NDArray[np.int16]:
+    """Return a stereo signal, shape (frames, 2), whose every frame names its own place.
+
+    The first frame is that of place `first`.
+    """
+    mixed = np.arange(first, first + frames, dtype=np.uint32) * np.uint32(0x9E3779B1)
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x85EBCA6B)
     halves = np.stack([mixed >> np.uint32(16), mixed & np.uint32(0xFFFF)], axis=1)

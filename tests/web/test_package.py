@@ -80,6 +80,7 @@ def test_the_recorder_is_small(tmp_path: Path) -> None:
     for name in ("micwire.js", "worker.js", "worklet.js"):
         bundle = tmp_path / name
         command = [esbuild, str(RECORDER / name), "--bundle", "--minify", "--format=esm"]
+        command.append("--charset=utf8")  # as they are served
         run([*command, "--log-level=error", f"--outfile={bundle}"], ROOT)
         sizes[name] = len(gzip.compress(bundle.read_bytes(), 9))
     print(sizes)

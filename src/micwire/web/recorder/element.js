@@ -6,9 +6,9 @@
  * timer and observer; nothing is drawn that nobody sees, and nothing oftener than 20 times a second.
  */
 
-/** @import { Gap, Level, Mark, Receipt, RecordingResult, StartOptions, Status, Unfinished } from "./types.js" */
+/** @import { Gap, Level, Mark, RecordingResult, StartOptions, Status, Unfinished } from "./types.js" */
 /** @import { Place } from "./waveform.js" */
-/** @typedef {{code?: string, message?: string, cure?: string}} Trouble */
+/** @typedef {{code: string, message: string, cure: string, isFatal: boolean}} Trouble */
 
 import { Capture } from "./capture.js";
 import { check, play, test } from "./checks.js";
@@ -30,7 +30,7 @@ const NOTHING = { capturedSeconds: 0, keptSeconds: 0, durableSeconds: 0 };
 const NOT_YET = /** @type {any} */ (null);
 
 /**
- * Make an element. `id` becomes `data-testid`, `t` the key of its text, `label` that of its name.
+ * Make an element. `id` names it for tests and styles, `t` is the key of its text, `label` that of its name.
  * @param {string} tag
  * @param {Record<string, string | number>} [attributes]
  * @param {(Node | string)[]} children
@@ -38,7 +38,8 @@ const NOT_YET = /** @type {any} */ (null);
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    node.setAttribute({ id: "data-testid", t: "data-t", label: "data-label" }[name] ?? name, `${value}`);
+    if (name !== "class") node.setAttribute({ id: "data-testid", t: "data-t", label: "data-label" }[name] ?? name, `${value}`);
+    if (name === "class" || name === "id") node.className += ` ${value}`;
   }
   node.append(...children);
   return node;
@@ -58,7 +59,7 @@ function put(node, text) {
 
 const skeleton = () => h("div", { class: "app" },
   h("div", { class: "main" },
-    h("section", { class: "stage", label: "recorder" },
+    h("section", { class: "stage" },
       h("header", {}, h("p", { id: "state", role: "status" }), h("button", { id: "lang", type: "button", class: "quiet" })),
       h("p", { id: "elapsed", role: "timer", label: "elapsed" }),
       h("p", { id: "hint" }),
@@ -78,7 +79,7 @@ const skeleton = () => h("div", { class: "app" },
       h("div", { id: "under" }, button("test"), h("p", { id: "verdict", role: "status" })),
       h("p", { id: "notyet", role: "status", class: "spoken" })),
     h("section", { id: "receipt", label: "receipt" }),
-    h("section", { id: "events", label: "events" }, h("ul", { id: "gaps" }), h("ul", { id: "marks" })),
+    h("section", { id: "events" }, h("ul", { id: "gaps" }), h("ul", { id: "marks" })),
     h("section", { id: "results", label: "results" })),
   h("div", { class: "aside" },
     h("section", { class: "setup" }, field("title", "input"), field("device", "select"), field("channels", "select"), field("quality", "select")),
@@ -100,6 +101,7 @@ export class MicwireRecorder extends HTMLElement {
   #isWanted = false; // an animation frame was asked for
   #isWaveStale = true;
   #drawnAt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #spokenAt = 0;
   #toldAt = 0;
   /** @type {Trouble | null} */ #trouble = null;
@@ -110,7 +112,6 @@ export class MicwireRecorder extends HTMLElement {
   /** @type {Map<string, {gaps: (Place & Gap)[], marks: (Place & Mark)[]}>} what each part of the take has */ #parts = new Map();
   #shown = ""; // what the lists were made of
   /** @type {Map<string, string>} of every microphone there was */ #labels = new Map();
-  #isPending = false;
   #lost = "";
 
   /** One-use tickets, as `Recorder` takes them; wins over the attribute. @type {string | (() => Promise<string>) | undefined} */
@@ -154,7 +155,7 @@ export class MicwireRecorder extends HTMLElement {
 
   pause = () => this.#recorder.pause();
   resume = () => this.#recorder.resume();
-  mark = (label = this.#speaker.say("markLabel", { n: this.#at.marks.children.length + 1 })) => this.#recorder.mark(label);
+  mark = (label = `${this.#speaker.say("mark")} ${this.#at.marks.children.length + 1}`) => this.#recorder.mark(label);
   stop = () => this.#recorder.stop();
   discard = () => this.#recorder.discard();
 
@@ -171,7 +172,7 @@ export class MicwireRecorder extends HTMLElement {
     const stale = () => { this.#isWaveStale = true; this.#wake(); };
     this.#waveform = new Waveform(new Canvas(at.waveform, signal, stale));
     this.#meter = new Meter(new Canvas(at.meter, signal, refresh));
-    const seen = new IntersectionObserver(([entry]) => { this.#isSeen = entry.isIntersecting; stale(); });
+    const seen = new IntersectionObserver((entries) => { this.#isSeen = entries.at(-1)?.isIntersecting ?? true; stale(); });
     seen.observe(this);
     signal.addEventListener("abort", () => seen.disconnect());
     for (const name of EVENTS) this.#recorder.addEventListener(name, (event) => this.#hear(name, /** @type {CustomEvent} */ (event).detail), { signal });
@@ -202,6 +203,7 @@ export class MicwireRecorder extends HTMLElement {
   disconnectedCallback() {
     this.#end.abort();
     this.#testing?.abort();
+    clearTimeout(this.#timer);
     this.#isWanted = false;
     // Moved within the page, it is back at once, and a recording goes on.
     queueMicrotask(() => {
@@ -212,7 +214,7 @@ export class MicwireRecorder extends HTMLElement {
   }
 
   attributeChangedCallback() {
-    if (this.isConnected) this.#translate();
+    if (this.#recorder !== NOT_YET) this.#translate();
   }
 
   // ---- what happens ------------------------------------------------------------------
@@ -241,8 +243,9 @@ export class MicwireRecorder extends HTMLElement {
   }
 
   /** @param {any} error */
-  #report({ code = "unknown", message = "", cure = "" }) {
-    this.#trouble = { code, message, cure };
+  #report({ code = "unknown", message = "", cure = "", isFatal = true }) {
+    if (code === "discarded") return; // by the person, who knows
+    this.#trouble = { code, message, cure, isFatal };
     this.#shown = "";
     this.#wake();
   }
@@ -252,7 +255,7 @@ export class MicwireRecorder extends HTMLElement {
     const [target] = event.composedPath();
     const isText = target instanceof Element && target.matches("input, textarea, select, [contenteditable]");
     if (event.code !== "KeyM" || event.repeat || event.ctrlKey || event.metaKey || event.altKey || isText) return;
-    if (!this.#at.mark.disabled) this.mark();
+    this.#at.mark.click();
   }
 
   #clear() {
@@ -276,12 +279,13 @@ export class MicwireRecorder extends HTMLElement {
     try {
       const { value: deviceId } = at.device, ignore = () => {};
       capture = await Capture.open({ deviceId, channels: Number(at.channels.value), raw: true }, { muted: ignore, ended: ignore, stoodStill: ignore });
+      signal.throwIfAborted();
       const sample = await test(capture, (level, seconds) => this.#level(level, seconds), signal);
       capture.close();
       const db = decibels(sample.peak);
       put(at.verdict, say("playing"));
       await play(sample, signal);
-      verdict = say(db >= 0 ? "testLoud" : db > -36 ? "testGood" : db > -60 ? "testQuiet" : "testSilent", { db: number(Math.ceil(db)) });
+      verdict = say(db >= 0 ? "testLoud" : db > -45 ? "testGood" : "testSilent", { db: number(Math.ceil(db) || 0) });
     } catch (error) {
       if (!signal.aborted) this.#report(error);
     } finally {
@@ -295,11 +299,12 @@ export class MicwireRecorder extends HTMLElement {
   /** What stands in the way, and what there is to choose from. */
   async #check() {
     const at = this.#at, { say } = this.#speaker;
-    const checks = await check(this.status.keeping);
+    const checks = await check(this.#keeping);
     const found = await navigator.mediaDevices?.enumerateDevices().catch(() => []) ?? [];
-    const devices = await this.#recorder.devices().catch(() => []);
+    const devices = await this.#recorder?.devices().catch(() => []);
+    if (this.#end.signal.aborted) return;
     at.checks.replaceChildren(...checks.map(({ code, ok }) =>
-      h("li", { "data-ok": `${ok}` }, h("i"), say(`is:${code}`), h("b", {}, ok === null && code !== "denied" ? "…" : say(ok ? "yes" : ok === null ? "asks" : "no")))));
+      h("li", { "data-ok": `${ok}` }, h("i", {}, ok ? "✓" : ok === null ? "?" : "✗"), say(`is:${code}`))));
     const failed = checks.find(({ code, ok }) => ok === false && code !== "no-storage")?.code;
     if (failed && this.status.state === "idle") this.#report({ code: failed });
     at.record.disabled = at.test.disabled = failed === "insecure-origin" || failed === "unsupported";
@@ -322,7 +327,7 @@ export class MicwireRecorder extends HTMLElement {
     if (this.#isWanted || this.#end.signal.aborted) return;
     this.#isWanted = true;
     // Not by skipping frames: the browser does half the work of a frame before it asks.
-    setTimeout(() => requestAnimationFrame((now) => {
+    this.#timer = setTimeout(() => requestAnimationFrame((now) => {
       this.#isWanted = false;
       this.#drawnAt = now;
       if (!this.#end.signal.aborted) this.#render(now);
@@ -364,8 +369,8 @@ export class MicwireRecorder extends HTMLElement {
     if (!this.#isSeen) return;
     const isFalling = this.#meter.draw(now);
     const held = this.#meter.held;
-    put(at.loudest, held > -60 ? `${number(Math.ceil(held))} dB` : "");
-    if (Math.abs(Number(at.meter.ariaValueNow) - held) > 3) [at.meter.ariaValueNow, at.meter.ariaValueText] = [`${Math.round(held)}`, `${number(Math.round(held))} dBFS`];
+    put(at.loudest, held > -60 ? `${number(Math.ceil(held) || 0)} dB` : "");
+    if (Math.abs(Number(at.meter.ariaValueNow) - held) > 3) [at.meter.ariaValueNow, at.meter.ariaValueText] = [`${Math.round(held)}`, `${number(Math.round(held) || 0)} dBFS`];
     if (this.#isWaveStale) {
       this.#isWaveStale = false;
       const parts = [...this.#parts.values()];
@@ -376,17 +381,20 @@ export class MicwireRecorder extends HTMLElement {
   }
 
   /** @param {Status} status @param {number} unsafe In seconds. */
-  #hint({ state, isMuted, keeping, capturedSeconds, keptSeconds, durableSeconds }, unsafe) {
+  #hint({ state, isMuted, capturedSeconds, keptSeconds, durableSeconds }, unsafe) {
     const { say, time } = this.#speaker;
     const open = { time: time(Math.ceil(unsafe)) }; // rounded up: what is not safe; down: what is kept
-    if (state === "idle") return say(this.#isPending ? "idlePending" : "idleHint");
-    if (state === "checking") return say(isMuted ? "mutedHint" : "checkingHint");
-    if (state === "offline") return say(keeping === "memory" ? "offlineMemory" : "offlineHint", { time: time(keptSeconds - durableSeconds) });
-    if (state === "finishing") return say(unsafe > 0 ? "finishingHint" : "finishingLast", open);
-    if (state === "finished") return say("finishedHint", { time: time(capturedSeconds) });
-    if (state === "failed") return say("failedHint");
-    if (state === "paused") return say(unsafe > 0 ? "pausedOpen" : "pausedHint", open);
-    return isMuted ? say("mutedNow") : say(unsafe > UNSAFE_S ? "notYetHint" : "recordingHint", open);
+    const notYet = unsafe > UNSAFE_S && say("notYetHint", open);
+    if (isMuted && (state === "checking" || state === "recording")) return say("muted");
+    switch (state) {
+      case "offline": return say("offlineHint", { time: time(keptSeconds - durableSeconds) });
+      case "finishing": return say("finishingHint", open);
+      case "finished": return say("finishedHint", { time: time(capturedSeconds) });
+      case "paused": return `${say("pausedHint")} ${notYet || ""}`;
+      case "recording": return notYet || say("recordingHint");
+      case "failed": return "";
+      default: return say(`${state}Hint`);
+    }
   }
 
   /** Show and lock what a state asks for; the focus goes to what took the place of what had it. @param {string} state */
@@ -424,14 +432,14 @@ export class MicwireRecorder extends HTMLElement {
     }
     const parts = [...this.#parts.values()], gaps = parts.flatMap((part) => part.gaps), marks = parts.flatMap((part) => part.marks);
     at.gaps.replaceChildren(...gaps.map(({ at, seconds, cause, exact }) =>
-      h("li", {}, h("b", {}, clock(at)), say("gap", { time: exact ? lost(seconds) : say("about", { time: lost(seconds) }), cause: say(`by:${cause}`) }))));
+      h("li", {}, h("b", {}, clock(at)), say("gap", { time: `${exact ? "" : "≈ "}${lost(seconds)}`, cause: say(`by:${cause}`) }))));
     at.marks.replaceChildren(...marks.map(({ at, label }) => h("li", {}, h("b", {}, clock(at)), label)));
     at.events.hidden = gaps.length + marks.length === 0;
     this.#lost = gaps.length > 0 ? say("gapsCount", { n: gaps.length, time: lost(gaps.reduce((sum, { seconds }) => sum + seconds, 0)) }) : "";
     at.notes.replaceChildren(...[
       this.#lost && h("b", {}, `${say("gaps")}: ${this.#lost}`),
-      status.clippedSamples > 0 && h("b", {}, say("clippedCount", { n: number(status.clippedSamples) })),
-      marks.length > 0 && h("span", {}, say("marksCount", { n: marks.length })),
+      status.clippedSamples > 0 && h("b", {}, `${say("clipped")}: ${number(status.clippedSamples)}`),
+      marks.length > 0 && h("span", {}, `${say("marks")}: ${marks.length}`),
       this.#isLive() && marks.length === 0 && h("span", { class: "key" }, say("markKey")),
     ].filter((node) => node instanceof Node));
     at.receipt.hidden = status.state !== "finishing" && status.state !== "finished";
@@ -444,11 +452,10 @@ export class MicwireRecorder extends HTMLElement {
     const trouble = this.#trouble;
     const lines = [];
     if (trouble) {
-      const { code = "unknown", message = "", cure = "" } = trouble;
+      const { code, message, cure, isFatal } = trouble;
       const values = { message, host: location.hostname, port: location.port || 80 };
-      lines.push(...(has(code) ? say(code, values).split("\n") : cure ? [message, cure] : say("unknown", values).split("\n")));
-      const kept = keptSeconds - durableSeconds;
-      if (capturedSeconds > 0) lines.push(say(kept >= 1 ? "safeKept" : "safeThen", { safe: time(durableSeconds), kept: time(kept) }));
+      lines.push(...(!has(code) && (cure || !isFatal) ? [message, cure] : say(has(code) ? code : "unknown", values).split("\n")).filter(Boolean));
+      if (capturedSeconds > 0) lines.push(["kept", "safe"].map((name, n) => `${say(name)}: ${time(n ? durableSeconds : keptSeconds)}`).join(" · "));
     }
     at.problem.replaceChildren(...lines.map((line, n) => h(n ? "p" : "strong", {}, line)));
     const altered = mismatches.length > 0 && say("mismatch", { list: mismatches.map((name) => say(name)).join(", ") });
@@ -460,22 +467,22 @@ export class MicwireRecorder extends HTMLElement {
     const { say, time, number } = this.#speaker, row = this.#row;
     const parts = receipt?.parts.length ? receipt.parts : [receipt];
     const isMatch = receipt && (parts.some((part) => part?.matches === false) ? false : parts.every((part) => part?.matches) || null);
-    const verdict = receipt ? isMatch === null ? "matchesUnknown" : isMatch ? "matches" : "matchesNot" : "waitingReceipt";
+    const verdict = receipt ? isMatch === null ? "matchesUnknown" : isMatch ? "matches" : "matchesNot" : "finishing";
     const applied = /** @type {Record<string, unknown>} */ (settings ?? {});
     const frames = receipt ? parts.reduce((sum, part) => sum + (part?.frames ?? 0), 0) : capturedFrames;
     return [
-      h("p", { class: "verdict", "data-match": `${isMatch}` }, say(verdict)),
+      h("p", { class: "said", "data-match": `${isMatch}` }, say(verdict)),
       h("dl", {},
         ...row("length", `${time(capturedSeconds)} · ${say("frames", { n: number(frames) })}`),
-        ...row("gaps", this.#lost || say("none")),
+        ...row("gaps", this.#lost || "0"),
         ...row("format", `${number(sampleRate)} Hz · ${say(channels < 3 ? `channels${channels}` : `${channels}`)} · ${say(encoding)}`),
         ...row("sound", ...RAW.filter((name) => name in applied).map((name) =>
           h("span", mismatches.includes(name) ? { class: "bad" } : {}, `${say(name)} ${say(applied[name] ? "on" : "off")}`))),
-        ...parts.flatMap((part) => row("digest", h("code", {}, `${part?.digest.slice(0, 16) ?? ""}…`), this.#copier(part)))),
+        ...parts.flatMap((part) => row("digest", ...this.#digest(part?.digest ?? "")))),
       ...(verifiable ? [] : [h("p", { class: "note" }, say("unverifiable"))]),
       ...parts.flatMap((part, n) => [
-        h("audio", { id: "player", controls: "", preload: "metadata", "aria-label": say("player"), ...(part && { src: part.url }) }),
-        h("a", { id: "download", download: "", class: "quiet", ...(part && { href: part.url }) }, say(parts.length > 1 ? "partDownload" : "download", { n: n + 1 })),
+        h("audio", { id: "player", controls: "", preload: "metadata", "aria-label": say("receipt"), ...(part && { src: part.url }) }),
+        h("a", { id: "download", download: "", class: "quiet", ...(part && { href: part.url }) }, `${say("download")}${parts.length > 1 ? ` ${n + 1}` : ""}`),
       ]),
     ];
   }
@@ -483,16 +490,13 @@ export class MicwireRecorder extends HTMLElement {
   /** @param {string} key @param {(Node | string)[]} value */
   #row = (key, ...value) => [h("dt", {}, this.#speaker.say(key)), h("dd", {}, ...value)];
 
-  /** @param {Receipt | null} part */
-  #copier(part) {
-    const copy = button("copyDigest", "link");
-    put(copy, this.#speaker.say("copyDigest"));
-    copy.disabled = !part;
-    copy.onclick = async () => {
-      await navigator.clipboard.writeText(part?.digest ?? "");
-      put(copy, this.#speaker.say("copied"));
-    };
-    return copy;
+  /** Its beginning, and a button that copies all of it; shown whole where pages may not copy. @param {string} digest */
+  #digest(digest) {
+    const code = h("code", {}, `${digest.slice(0, 12)}…`), copy = button("copyDigest", "link"), text = this.#speaker.say("copyDigest");
+    put(copy, text);
+    copy.disabled = !digest;
+    copy.onclick = () => navigator.clipboard.writeText(digest).then(() => put(copy, `✓ ${text}`), () => put(code, digest));
+    return [code, copy];
   }
 
   /** Numbers, one or one a channel, as figures with their course; all else as lines of text. @param {RecordingResult} result @param {number} sampleRate */
@@ -525,15 +529,14 @@ export class MicwireRecorder extends HTMLElement {
   #list(unfinished) {
     const { say, time, date } = this.#speaker;
     const list = this.#at.unfinished;
-    this.#isPending = unfinished.some(({ state }) => state !== "finished");
     this.#at.earlier.hidden = unfinished.length === 0;
     for (const row of [...list.children]) if (!unfinished.some(({ recording }) => recording === row.dataset.recording)) row.remove();
     for (const { recording, title, startedAt, sampleRate, capturedFrames, durableFrames, releasedFrames, state, code, url } of unfinished) {
       let row = [...list.children].find((child) => child.dataset.recording === recording);
       if (!row) {
-        const copy = button("copy", "quiet", "saveCopy");
-        copy.onclick = () => this.#save(recording, title ?? say("untitled")).catch((error) => this.#report(error));
-        row = h("li", { "data-recording": recording }, h("strong", {}, title || say("untitled")), h("small", {}, date(startedAt)), h("progress", { "aria-label": say("safe") }), h("p"),
+        const copy = button("copy");
+        copy.onclick = () => this.#save(recording, title || startedAt).catch((error) => this.#report(error));
+        row = h("li", { "data-recording": recording }, h("strong", {}, title || date(startedAt)), h("small", {}, title ? date(startedAt) : ""), h("progress", { "aria-label": say("safe") }), h("p"),
           h("div", { class: "buttons" }, copy, this.#confirmed("forget", () => this.#speaker.say("forgetAsk"), "keep", () => this.#recorder.forget(recording))));
         list.append(row);
         this.#translate(row);
@@ -552,7 +555,7 @@ export class MicwireRecorder extends HTMLElement {
     const { blob } = await this.#recorder.saveCopy(recording);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${name.replace(/[^\p{L}\p{N} _-]/gu, "_")}.wav`;
+    link.download = `${name}.wav`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
@@ -565,7 +568,7 @@ export class MicwireRecorder extends HTMLElement {
    * @param {() => Promise<unknown>} act
    */
   #confirmed(id, ask, keep, act) {
-    const open = button(id), yes = button(`${id}Yes`, "danger"), no = button(`${id}No`, "quiet", keep);
+    const open = button(id), yes = button(`${id}Yes`, "danger", "delete"), no = button(`${id}No`, "quiet", keep);
     const question = h("span", { id: `${id}Ask` });
     const asked = h("span", { class: "ask", role: "group" }, question, yes, no);
     const show = (/** @type {boolean} */ isAsking) => {
@@ -611,7 +614,6 @@ export class MicwireRecorder extends HTMLElement {
     if (part) return;
     put(this.#at.lang, say("other"));
     this.#at.lang.lang = this.#speaker.lang === "en" ? "ja" : "en";
-    this.#at.title.placeholder = say("titleHint");
     this.#shown = this.#app.dataset.state = "";
     this.#at.unfinished.replaceChildren();
     this.#list(this.#recorder.unfinished);

@@ -1,7 +1,7 @@
 /**
  * Sound in IndexedDB, where there are no sync access handles: chunks by recording, file and offset.
  *
- * Each call is one transaction, so it has happened as a whole or not at all.
+ * What is appended is one transaction, so it is there as a whole or not at all.
  */
 
 import { StorageError, openLocked, storageError } from "./files-common.js";
@@ -42,21 +42,19 @@ class IdbStore {
   /** A real write, that leaves nothing. */
   async probe() {
     try {
-      await transact(this.#database, "readwrite", (chunks) => {
-        chunks.put(new Uint8Array(1), []);
-        chunks.delete([]);
-      });
+      await put(this.#database, [], new Uint8Array(1));
     } catch (cause) {
       // Full is not broken: the recordings in it want to be found and sent.
       if (storageError(cause).code !== "local-storage-full") throw cause;
     }
+    await erase(this.#database, IDBKeyRange.only([]));
   }
 
   async list() {
     /** @type {string[]} */
     const ids = [];
     await transact(this.#database, "readonly", (chunks) => {
-      const request = chunks.openKeyCursor();
+      const request = chunks.openKeyCursor(IDBKeyRange.lowerBound([""])); // behind what a probe may have left
       request.onsuccess = () => {
         if (request.result === null) return;
         const [id] = /** @type {[string]} */ (request.result.key);
@@ -124,8 +122,7 @@ class IdbFiles {
   async append(name, bytes) {
     // A view is stored with all of the buffer that it looks at.
     const own = bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
-    const key = [this.#id, name, this.#sizes[name]];
-    await transact(this.#database, "readwrite", (chunks) => chunks.add(own, key));
+    await put(this.#database, [this.#id, name, this.#sizes[name]], own);
     this.#sizes[name] += bytes.length;
   }
 
@@ -162,27 +159,55 @@ class IdbFiles {
    * @param {number} bytes
    */
   async truncate(name, bytes) {
+    await erase(this.#database, keys(this.#id, name, bytes));
     await transact(this.#database, "readwrite", (chunks) => {
       const last = chunks.openCursor(keys(this.#id, name, -1, bytes), "prev");
-      last.onsuccess = () => {
-        if (last.result !== null) last.result.update(last.result.value.slice(0, bytes - offsetOf(last.result.key)));
-        chunks.delete(keys(this.#id, name, bytes));
-      };
+      last.onsuccess = () => last.result?.update(last.result.value.slice(0, bytes - offsetOf(last.result.key)));
     });
     this.#sizes[name] = bytes;
   }
 
   /** What is strict takes all before it along: they share one log. */
   async flush() {
-    await transact(this.#database, "readwrite", (chunks) => chunks.put(0, [this.#id, "flush", 0]), "strict");
+    await put(this.#database, [this.#id, "flush", 0], new Uint8Array(1), "strict");
   }
 
   async remove() {
     try {
-      await transact(this.#database, "readwrite", (chunks) => chunks.delete(IDBKeyRange.bound([this.#id], [this.#id, []])));
+      await erase(this.#database, IDBKeyRange.bound([this.#id], [this.#id, []]));
     } finally {
       await this.close();
     }
+  }
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @param {IDBValidKey} key Of no chunk that is needed: if this fails there is none.
+ * @param {Uint8Array} bytes
+ * @param {IDBTransactionDurability} [durability]
+ */
+async function put(database, key, bytes, durability) {
+  try {
+    await transact(database, "readwrite", (chunks) => chunks.put(bytes, key), durability);
+  } catch (cause) {
+    // In Firefox the first transaction after one that found no room may only delete: let it be
+    // this one, so that whatever comes next can be tried.
+    await erase(database, IDBKeyRange.only(key)).catch(() => {});
+    throw cause;
+  }
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @param {IDBKeyRange} range
+ */
+async function erase(database, range) {
+  const work = (/** @type {IDBObjectStore} */ chunks) => chunks.delete(range);
+  try {
+    await transact(database, "readwrite", work);
+  } catch {
+    await transact(database, "readwrite", work); // and that one finds room where there was none
   }
 }
 

@@ -133,9 +133,8 @@ class OpfsFiles {
     this.#unflushed.add(name);
     try {
       const written = this.#handles[name].write(bytes, { at });
-      if (written !== bytes.length) {
-        throw new StorageError("local-storage-full", `only ${written} of ${bytes.length} bytes were kept`);
-      }
+      // Without room Chromium throws, or writes less, or says that it wrote 2^32 - 8.
+      if (written !== bytes.length) throw new StorageError("local-storage-full", "the browser has no room left for sound");
     } catch (cause) {
       try {
         this.#handles[name].truncate(at);

@@ -4,7 +4,7 @@
  * `head` holds what is small and kept to the end: what the recording is, its gaps, marks, the
  * digest's hashes, acknowledgements, the finish. The sound goes to `a` and `b` in turn: the one
  * that is not written to is cut to nothing once all in it is released. So an hour online takes
- * 2 MiB, an hour offline what it takes, and no file is opened while recording.
+ * some 3 MiB, an hour offline what it takes, and no file is opened while recording.
  *
  * A record is believed if its checksum is right and it goes on where the one before it ended;
  * nothing behind the first that isn't.
@@ -14,12 +14,12 @@
  */
 
 import { StorageError } from "./files-common.js";
-import { KIND, Reader, WINDOW_BYTES, encode } from "./records.js";
+import { KIND, Reader, WINDOW_BYTES, bytesOf, encode } from "./records.js";
 import { Turns, run } from "./steps.js";
 import { frameBytes } from "./wire.js";
 
 /** @import { FileStore, RecordingFiles } from "./files-common.js" */
-/** @import { Entry } from "./records.js" */
+/** @import { Content, Entry } from "./records.js" */
 /** @import { Steps } from "./steps.js" */
 /** @import { FileName, Gap, Mark, OpenMessage, StoreKind } from "./types.js" */
 
@@ -95,6 +95,7 @@ export class Journal {
   #current = new Half("a");
   #other = new Half("b");
   #place = { half: this.#current, frame: 0, offset: 0 }; // where the last read ended
+
   /**
    * @param {RecordingFiles} files
    * @param {StoreKind} kind
@@ -122,7 +123,7 @@ export class Journal {
       throw new RangeError(`recording ${about.open.recording} exists already`);
     }
     try {
-      await run(journal.#put("head", KIND.ABOUT, firstFrame, 0, asJson(about)));
+      await run(journal.#put(KIND.ABOUT, firstFrame, asJson(about)));
       await files.flush();
     } catch (cause) {
       // If that fails too, what is left has no head, and the next `recover` removes it.
@@ -229,8 +230,7 @@ export class Journal {
   // ---- writing ---------------------------------------------------------------------
 
   /**
-   * Keep the next frames. Where this throws, `keptFrames` says how many of them are kept, and
-   * the rest can be tried again.
+   * Keep the next frames. Where this throws, none of them is kept, and they can be tried again.
    *
    * @param {number} firstFrame
    * @param {Uint8Array} bytes Whole frames; not to be altered before this is done.
@@ -258,7 +258,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   mark({ frame, label }) {
-    return this.#turns.take(this.#put("head", KIND.MARK, frame, 0, asJson({ frame, label })));
+    return this.#turns.take(this.#put(KIND.MARK, frame, asJson({ frame, label })));
   }
 
   /**
@@ -277,7 +277,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   ack(frames) {
-    return this.#turns.take(this.#put("head", KIND.ACK, frames, 0));
+    return this.#turns.take(this.#put(KIND.ACK, frames));
   }
 
   /**
@@ -286,7 +286,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   finish(frames, digest) {
-    return this.#turns.take(this.#put("head", KIND.FINISH, frames, 0, asJson({ frames, digest })));
+    return this.#turns.take(this.#put(KIND.FINISH, frames, asJson({ frames, digest })));
   }
 
   /**
@@ -295,7 +295,7 @@ export class Journal {
    * @returns {void | Promise<void>}
    */
   discard() {
-    return this.#turns.take(this.#put("head", KIND.DISCARD, 0, 0));
+    return this.#turns.take(this.#put(KIND.DISCARD, 0));
   }
 
   /** @param {number} frames All before are durable on the server, and their hashes noted. */
@@ -304,7 +304,8 @@ export class Journal {
   }
 
   /**
-   * Let all of it survive a power cut, too.
+   * Let all of it survive a power cut, too, and give back the room of what is released: to be
+   * called each second.
    *
    * @returns {void | Promise<void>}
    */
@@ -338,27 +339,25 @@ export class Journal {
   *#audio(firstFrame, bytes) {
     this.#mustFollow(firstFrame, bytes.length / this.#frameBytes);
     const most = SOUND_BYTES - (SOUND_BYTES % this.#frameBytes);
+    const records = [];
     for (let at = 0; at < bytes.length; at += most) {
-      const part = bytes.subarray(at, at + most);
-      yield* this.#put(this.#current.name, KIND.SOUND, this.#end, part.length / this.#frameBytes, part);
+      const payload = bytes.subarray(at, at + most);
+      const first = firstFrame + at / this.#frameBytes;
+      records.push({ kind: KIND.SOUND, first, frames: payload.length / this.#frameBytes, payload });
     }
-    // Behind the sound: what fails here has lost none.
-    const isTurn = this.#files.size(this.#current.name) >= TURN_BYTES;
-    if (isTurn && this.#other.endFrame <= this.#released) yield* this.#takeTurns();
+    if (records.length > 0) yield* this.#write(this.#current.name, records);
   }
 
-  /**
-   * Go on in the other file; nothing in it is needed.
-   *
-   * @returns {Steps<void>}
-   */
-  *#takeTurns() {
-    const end = this.#other.endFrame;
-    if (end > this.#acked) yield* this.#put("head", KIND.ACK, end, 0);
-    // Why it may go, and the hashes of it, must outlive it; so must this file what comes behind it.
+  /** @returns {Steps<void>} */
+  *#flush() {
+    const isTurn = this.#files.size(this.#current.name) >= TURN_BYTES && this.#other.endFrame <= this.#released;
+    // Why what is in the other file may go is noted, and its hashes are, before it goes; and this
+    // one is durable before there is sound behind it.
+    if (isTurn && this.#acked < this.#other.endFrame) yield* this.#put(KIND.ACK, this.#other.endFrame);
     yield this.#files.flush();
+    if (!isTurn) return;
     yield this.#files.truncate(this.#other.name, 0);
-    this.#first = Math.max(this.#first, end);
+    this.#first = Math.max(this.#first, this.#other.endFrame);
     this.#other.clear();
     this.#forgetReads();
     [this.#current, this.#other] = [this.#other, this.#current];
@@ -370,7 +369,7 @@ export class Journal {
    */
   *#gap(gap) {
     this.#mustFollow(gap.first_frame, gap.frames);
-    if (gap.frames > 0) yield* this.#put("head", KIND.GAP, gap.first_frame, 0, asJson(gap));
+    if (gap.frames > 0) yield* this.#put(KIND.GAP, gap.first_frame, asJson(gap));
   }
 
   /**
@@ -380,12 +379,7 @@ export class Journal {
    */
   *#piece(index, hash) {
     if (hash.length !== HASH_BYTES) throw new RangeError(`a hash of ${hash.length} bytes`);
-    if (index >= this.#hashCount) yield* this.#put("head", KIND.HASH, index, 0, hash);
-  }
-
-  /** @returns {Steps<void>} */
-  *#flush() {
-    yield this.#files.flush();
+    if (index >= this.#hashCount) yield* this.#put(KIND.HASH, index, hash);
   }
 
   /** @returns {Steps<void>} */
@@ -408,18 +402,27 @@ export class Journal {
   }
 
   /**
-   * @param {FileName} name
    * @param {number} kind
    * @param {number} first
-   * @param {number} frames
    * @param {Uint8Array} [payload]
    * @returns {Steps<void>}
    */
-  *#put(name, kind, first, frames, payload = new Uint8Array(0)) {
-    const bytes = encode(kind, first, frames, payload);
-    const offset = this.#files.size(name);
-    yield this.#files.append(name, bytes);
-    this.#learn(name, { kind, first, frames, payload, offset, end: offset + bytes.length });
+  #put(kind, first, payload = new Uint8Array(0)) {
+    return this.#write("head", [{ kind, first, frames: 0, payload }]);
+  }
+
+  /**
+   * @param {FileName} name
+   * @param {Content[]} records All are kept, or none.
+   * @returns {Steps<void>}
+   */
+  *#write(name, records) {
+    let offset = this.#files.size(name);
+    yield this.#files.append(name, encode(records));
+    for (const record of records) {
+      this.#learn(name, { ...record, offset });
+      offset += bytesOf(record);
+    }
   }
 
   // ---- reading ---------------------------------------------------------------------
@@ -457,7 +460,7 @@ export class Journal {
         const part = entry.payload.subarray((frame - entry.first) * this.#frameBytes, (end - entry.first) * this.#frameBytes);
         found.set(part, (frame - firstFrame) * this.#frameBytes);
         frame += part.length / this.#frameBytes;
-        offset = entry.end;
+        offset += bytesOf(entry);
       }
     }
     return found;
@@ -481,7 +484,7 @@ export class Journal {
         if (entry === null || !this.#isBelievable(name, entry)) break;
         this.#learn(name, entry);
         if (name !== "head") addTo(kept, { first: entry.first, end: entry.first + entry.frames });
-        offset = entry.end;
+        offset += bytesOf(entry);
       }
       // The head comes first: without it nothing is cut.
       if (this.#about === null) return this.#isNone();
@@ -528,7 +531,7 @@ export class Journal {
         if (this.#acked > end) this.#first = Math.min(range.first, this.#acked);
         const first_frame = Math.max(end, this.#first);
         const gap = { first_frame, frames: range.first - first_frame, cause: "overflow", exact: true };
-        if (gap.frames > 0) yield* this.#put("head", KIND.GAP, first_frame, 0, asJson(gap));
+        if (gap.frames > 0) yield* this.#put(KIND.GAP, first_frame, asJson(gap));
       }
       end = Math.max(end, range.end);
     }

@@ -193,6 +193,8 @@ export class Recorder extends EventTarget {
     const capture = this.#capture;
     this.#capture = null;
     this.#take = null;
+    this.#parts = [];
+    this.#error = null;
     this.#become("idle");
     await this.#ask("discard");
     capture?.close();

@@ -17,7 +17,8 @@ import { crc32c } from "./crc32c.js";
 /** @import { Steps } from "./steps.js" */
 /** @import { FileName } from "./types.js" */
 
-/** @typedef {{ kind: number, first: number, frames: number, payload: Uint8Array, offset: number, end: number }} Entry A record, and where it lies. */
+/** @typedef {{ kind: number, first: number, frames: number, payload: Uint8Array }} Content What a record says. */
+/** @typedef {Content & { offset: number }} Entry And where it begins. */
 
 export const KIND = { ABOUT: 1, SOUND: 2, GAP: 3, MARK: 4, HASH: 5, ACK: 6, FINISH: 7, DISCARD: 8 };
 const VERSION = 0x0177_6d00;
@@ -27,23 +28,33 @@ const MAX_PAYLOAD_BYTES = 2 ** 20;
 export const WINDOW_BYTES = 256 * 1024;
 
 /**
- * @param {number} kind
- * @param {number} first
- * @param {number} frames
- * @param {Uint8Array} payload
- * @throws {RangeError} The payload is over 1 MiB, or `first` is no count.
+ * Records as they lie in a file, one behind the other.
+ *
+ * @param {Content[]} records
+ * @throws {RangeError} A payload is over 1 MiB, or `first` is no count.
  */
-export function encode(kind, first, frames, payload) {
-  if (payload.length > MAX_PAYLOAD_BYTES) throw new RangeError(`a record of ${payload.length} bytes`);
-  const bytes = new Uint8Array(HEADER_BYTES + payload.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(4, payload.length, true);
-  view.setUint32(8, VERSION | kind, true);
-  view.setUint32(12, frames, true);
-  view.setBigUint64(16, BigInt(first), true);
-  bytes.set(payload, HEADER_BYTES);
-  view.setUint32(0, crc32c(bytes.subarray(4)), true);
+export function encode(records) {
+  const bytes = new Uint8Array(records.reduce((sum, record) => sum + bytesOf(record), 0));
+  let start = 0;
+  for (const record of records) {
+    const { kind, first, frames, payload } = record;
+    if (payload.length > MAX_PAYLOAD_BYTES) throw new RangeError(`a record of ${payload.length} bytes`);
+    const end = start + bytesOf(record);
+    const view = new DataView(bytes.buffer, start);
+    view.setUint32(4, payload.length, true);
+    view.setUint32(8, VERSION | kind, true);
+    view.setUint32(12, frames, true);
+    view.setBigUint64(16, BigInt(first), true);
+    bytes.set(payload, start + HEADER_BYTES);
+    view.setUint32(0, crc32c(bytes.subarray(start + 4, end)), true);
+    start = end;
+  }
   return bytes;
+}
+
+/** @param {Content} record */
+export function bytesOf({ payload }) {
+  return HEADER_BYTES + payload.length;
 }
 
 export class Reader {
@@ -79,8 +90,7 @@ export class Reader {
     if (crc32c(bytes.subarray(4)) !== view.getUint32(0, true)) return null;
     const kind = view.getUint32(8, true) ^ VERSION;
     const first = Number(view.getBigUint64(16, true));
-    const payload = bytes.subarray(HEADER_BYTES);
-    return { kind, first, frames: view.getUint32(12, true), payload, offset, end: offset + bytes.length };
+    return { kind, first, frames: view.getUint32(12, true), payload: bytes.subarray(HEADER_BYTES), offset };
   }
 
   /**

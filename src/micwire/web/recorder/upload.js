@@ -52,6 +52,7 @@ export class Upload {
   /** @type {Promise<void> | null} */ #switching = null;
   #keptFrames;
   #isDigestKnown = true;
+  #isDiscarded = false;
   #lostFrames = 0; // there was no room for them
   #connection = 0;
   #isSending = false;
@@ -165,6 +166,7 @@ export class Upload {
    * @param {number} clipped How many samples were beyond full scale.
    */
   sound(bytes, clipped) {
+    if (this.#isDiscarded) return;
     const frames = bytes.length / this.#frameBytes;
     if (this.keeping === "memory" && (this.capturedFrames - this.durableFrames) * this.#frameBytes > MEMORY_BYTES) {
       this.#lostFrames += frames;
@@ -248,6 +250,8 @@ export class Upload {
 
   /** Delete it, here and on the server; `happened` tells when the server has. */
   async discard() {
+    this.#isDiscarded = true;
+    clearTimeout(this.#batchTimer);
     await this.#written;
     await this.#guard(() => this.#journal.discard());
     this.#sender.discard();
@@ -266,7 +270,7 @@ export class Upload {
     const end = this.capturedFrames;
     const done = () => {
       this.#keptFrames = end;
-      if (!this.isOver) then();
+      if (!this.isOver && !this.#isDiscarded) then();
       if (this.isOnline) this.#send();
     };
     /** @type {void | Promise<void>} */ let writing;
