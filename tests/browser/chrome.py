@@ -75,9 +75,14 @@ class Chromium:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        eventually(lambda: ready.exists() and "\n" in ready.read_text(), 20)
-        port = ready.read_text().partition("\n")[0]
-        self._browser: Browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+        try:
+            eventually(lambda: ready.exists() and "\n" in ready.read_text(), 20)
+            port = ready.read_text().partition("\n")[0]
+            address = f"http://127.0.0.1:{port}"
+            self._browser: Browser = playwright.chromium.connect_over_cdp(address)
+        except BaseException:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise
 
     @property
     def pid(self) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.browser.harness import eventually
 
@@ -80,13 +80,20 @@ class Firefox:
         self.complaints: list[str] = []
         """What pages wrote to the console as errors, and what they did not catch."""
         self._ids = 0
-        eventually(ready.exists)
+        self._open = contextlib.ExitStack()
+        try:
+            self._socket = self._connect(ready)
+            self._command("session.new", capabilities={})
+            self._command("session.subscribe", events=["log.entryAdded"])
+        except BaseException:
+            self.kill()
+            raise
+
+    def _connect(self, ready: Path) -> ClientConnection:
+        eventually(lambda: ready.exists() and ready.read_text().endswith("}"), 30)
         at = json.loads(ready.read_text())
         address = f"ws://{at['ws_host']}:{at['ws_port']}/session"
-        self._open = contextlib.ExitStack()
-        self._socket = self._open.enter_context(connect(address, max_size=None, ping_interval=None))
-        self._command("session.new", capabilities={})
-        self._command("session.subscribe", events=["log.entryAdded"])
+        return self._open.enter_context(connect(address, max_size=None, ping_interval=None))
 
     def _command(self, method: str, timeout_s: float = 60.0, **parameters: object) -> Any:
         self._ids += 1

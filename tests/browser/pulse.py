@@ -97,7 +97,11 @@ class Pulse:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(socket.exists)
+        try:
+            eventually(socket.exists)
+        except BaseException:
+            self._process.kill()
+            raise
 
     def plug_in(self, name: str, sample_rate: int = RATE, *, place: int = 0) -> Microphone:
         """Add a microphone; the first is the default one."""

@@ -115,10 +115,10 @@ export class Intake {
     const byClock = Math.round(held.ahead / unit) * unit;
     const isConfirmed = held.wasLate && overflow + capture >= unit && Math.abs(overflow + capture - byClock) <= COUNT_STEPS * unit;
     if (isConfirmed) this.#lose(byClock, "overflow", true, out);
-    else if (capture > 0) this.#lose(capture, "capture", false, out);
-    else if (held.ahead >= JITTER_S * this.#rate) {
+    // The counts know only of what the browser itself dropped, not of what never came to it.
+    else if (held.ahead >= JITTER_S * this.#rate && held.ahead > capture + COUNT_STEPS * unit) {
       this.#lose(held.ahead, held.ahead >= SUSPENDED_S * this.#rate ? "suspended" : "capture", false, out);
-    }
+    } else if (capture > 0) this.#lose(capture, "capture", false, out);
     for (const planes of held.blocks) this.#sound(planes, out);
   }
 
