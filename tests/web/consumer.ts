@@ -9,6 +9,10 @@ export async function record(seconds: number): Promise<Receipt> {
     const status: Status = recorder.status;
     console.log(status.state, status.durableFrames / status.sampleRate);
   });
+  recorder.addEventListener("level", ({ detail }) => console.log(Math.max(...detail.peak)));
+  recorder.addEventListener("gap", ({ detail }) => console.log(detail.recording, detail.first_frame));
+  // @ts-expect-error A level has no such field.
+  recorder.addEventListener("level", ({ detail }) => detail.loudness);
   await recorder.start({ channels: 2, encoding: "pcm_s24le", title: "Interview" });
   recorder.mark("question 1");
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));

@@ -104,6 +104,32 @@ export class Recorder extends EventTarget {
     signal.addEventListener("abort", () => clearInterval(poll));
   }
 
+  /**
+   * @template {keyof RecorderEvents} Name
+   * @overload
+   * @param {Name} name
+   * @param {(event: CustomEvent<RecorderEvents[Name]>) => void} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * @overload
+   * @param {string} name
+   * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * As any event target's; the events and their details are typed.
+   *
+   * @param {string} name
+   * @param {any} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   */
+  addEventListener(name, listener, options) {
+    super.addEventListener(name, listener, options);
+  }
+
   // ---- what a page asks for --------------------------------------------------------
 
   /**
