@@ -299,6 +299,11 @@ export class Upload {
     this.#earlier = this.#journal;
     this.#journal = await Journal.create(this.#memory, this.#earlier.about, this.#earlier.keptFrames);
     this.#handler.keepingFailed(this, error);
+    try {
+      await this.#earlier.flush();
+    } catch {
+      // Full: what is written outlives the browser's processes all the same.
+    }
   }
 
   /** @param {() => void | Promise<void>} write What a full disk may refuse without harm to the sound. */
@@ -417,7 +422,7 @@ export class Upload {
 
   /** Return what this browser still has of it, as a WAV. */
   async copy() {
-    return savedCopy(this.#journal);
+    return this.#earlier === null ? savedCopy(this.#journal) : savedCopy(this.#earlier, this.#journal);
   }
 
   async #send() {
