@@ -81,15 +81,19 @@ export class Waveform {
    */
   add(seconds, peak) {
     const column = Math.floor(seconds * COLUMNS_S), before = this.#column;
-    for (let next = Math.max(before, column - KEPT) + 1; next <= column; next++) this.#recent[next % KEPT] = NONE;
+    // News that comes late speaks of all columns since the last; where much is left out is a gap.
+    const first = column - before > COLUMNS_S / 4 ? column : before + 1;
+    for (let next = Math.max(before, column - KEPT) + 1; next <= column; next++) this.#recent[next % KEPT] = next < first ? NONE : peak;
     this.#column = column;
     while (column >= KEPT * this.#each) {
       this.#whole = this.#whole.map((_, at) => at < KEPT / 2 ? Math.max(this.#whole[2 * at], this.#whole[2 * at + 1]) : NONE);
       this.#each *= 2;
     }
-    const at = Math.floor(column / this.#each);
     this.#recent[column % KEPT] = Math.max(this.#recent[column % KEPT], peak);
-    this.#whole[at] = Math.max(this.#whole[at], peak);
+    for (let next = Math.min(first, column); next <= column; next++) {
+      const at = Math.floor(next / this.#each);
+      this.#whole[at] = Math.max(this.#whole[at], peak);
+    }
     return column !== before;
   }
 
