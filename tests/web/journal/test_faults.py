@@ -211,7 +211,14 @@ def witness() -> Iterator[tuple[str, list[int]]]:
 
 
 @on_disk
-@pytest.mark.parametrize("seconds", [1.03, 3.21, 12.77])  # the last after two turns
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        3.21,
+        pytest.param(1.03, marks=pytest.mark.soak),
+        pytest.param(12.77, marks=pytest.mark.soak),  # after two turns
+    ],
+)
 def test_a_killed_browser_costs_at_most_50_ms(
     start: Start, tmp_path: Path, host: str, kind: str, seconds: float
 ) -> None:

@@ -7,7 +7,9 @@ from micwire.core.wav import header
 from tests.web.journal.conftest import Worker
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.soak) for seed in (3, 4))]
+)
 def test_a_journal_holds_what_it_was_given_however_often_it_is_reopened(
     worker: Worker, kind: str, seed: int
 ) -> None:
@@ -36,14 +38,14 @@ def test_what_was_being_created_or_removed_is_no_recording(worker: Worker, kind:
     worker.run("knowsWhatIsNoRecording", kind)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_killed_browser_loses_nothing_that_was_kept(worker: Worker, seed: int) -> None:
     found = worker.facts("survivesAKillAnywhere", seed)
     assert found["operations"] > 80
     assert found["turns"] >= 3
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_power_cut_loses_nothing_that_was_flushed(worker: Worker, seed: int) -> None:
     assert worker.run("survivesAPowerCutAnywhere", seed) != 0
 

@@ -15,6 +15,8 @@ import { Capture, RecorderError, listDevices } from "./capture.js";
 export { RecorderError };
 
 const DEVICE_POLL_MS = 500; // some systems move a stream to another microphone without a word
+const RETRY_MS = 5_000; // to open a microphone that is gone
+const OPEN_BYTES = 8 * 1024; // of title and metadata: the first message has 16 KiB
 /** Codes of a server that takes no more of a recording. */
 const WAITS = ["quota", "storage-full", "storage-failed", "gap-undeclared"];
 
@@ -67,6 +69,7 @@ export class Recorder extends EventTarget {
   /** @type {string[]} the microphones when the part began */ #present = [];
   #standard = ""; // the system's choice among them
   #listed = "";
+  #triedAt = 0;
   #isSwitching = false;
   #isDraining = false;
 
@@ -93,8 +96,8 @@ export class Recorder extends EventTarget {
         this.#keeping = keeping;
         this.#news();
       },
-      (error) => this.#problem(error.code, error.message, true),
     );
+    this.#opened.catch((error) => this.#problem(error.code, error.message, true));
     addEventListener("online", () => this.#ask("hurry"), { signal });
     addEventListener("beforeunload", (event) => { if (!this.#isSafe) event.preventDefault(); }, { signal });
     document.addEventListener("visibilitychange", () => this.#stayAwake(), { signal });
@@ -140,8 +143,12 @@ export class Recorder extends EventTarget {
    */
   async start(options = {}) {
     if (this.#isBusy) throw new RecorderError("busy", "a take is under way: stop or discard it first");
+    checkFacts(options);
     this.#options = { ...options, channels: options.channels ?? 1, encoding: options.encoding ?? "pcm_f32le", raw: options.raw ?? true };
-    this.#take = crypto.randomUUID();
+    const take = this.#take = crypto.randomUUID();
+    const mustBeWanted = () => {
+      if (this.#take !== take) throw new RecorderError("discarded", "discarded before it began");
+    };
     this.#parts = [];
     this.#facts.clear();
     this.#receipts.clear();
@@ -150,19 +157,22 @@ export class Recorder extends EventTarget {
     this.#become("checking");
     try {
       await this.#opened;
+      mustBeWanted();
       const { title = null, metadata = null, encoding } = this.#options;
-      const facts = { take: this.#take, encoding, title, metadata, analyzers: this.#analyzers ?? null };
+      const facts = { take, encoding, title, metadata, analyzers: this.#analyzers ?? null };
       // Not waited for: some browsers ask the person. Those that don't keep our copy longer then.
       if ("MediaStreamTrackProcessor" in globalThis) navigator.storage?.persist?.();
-      await this.#begin("begin", options.deviceId, facts);
+      await this.#begin(options.deviceId, facts, mustBeWanted);
       this.#become("recording");
       this.#stayAwake();
     } catch (error) {
-      this.#capture?.close();
-      this.#capture = null;
-      if (this.#phase === "idle") throw new RecorderError("discarded", "discarded before it began");
+      if (this.#take !== take) { // discarded, or closed, meanwhile: another take may be under way
+        if (!this.#end.signal.aborted) this.#ask("discard", { take }).catch(() => {});
+        mustBeWanted();
+      }
       const { code = "failed", message } = /** @type {RecorderError} */ (error);
       this.#error = { code, message };
+      this.#take = null;
       this.#become("idle");
       throw error instanceof RecorderError ? error : new RecorderError(code, message);
     }
@@ -189,8 +199,9 @@ export class Recorder extends EventTarget {
    */
   async mark(label = "") {
     const mark = await this.#ask("mark", { label: label.slice(0, 1000) });
+    if (mark === null) throw new RecorderError("idle", "nothing is being recorded: there is no place for a mark");
     const part = this.#parts.at(-1);
-    if (mark !== null && part !== undefined) this.#of(part.recording).marks.push(mark);
+    if (part !== undefined) this.#of(part.recording).marks.push(mark);
     this.#news();
   }
 
@@ -206,8 +217,14 @@ export class Recorder extends EventTarget {
     const receipt = new Promise((resolve, reject) => { this.#stopping = { resolve, reject }; });
     receipt.catch(() => {}); // told by an event as well
     this.#isDraining = true;
-    await this.#drain("stop");
-    this.#isDraining = false;
+    try {
+      await this.#drain("stop");
+    } catch (error) {
+      const { code = "failed", message } = /** @type {RecorderError} */ (error);
+      this.#refusal ??= new RecorderError(code, message);
+    } finally {
+      this.#isDraining = false;
+    }
     this.#stayAwake();
     this.#settle();
     return receipt;
@@ -215,16 +232,20 @@ export class Recorder extends EventTarget {
 
   /** Delete the take, here and on the server. */
   async discard() {
-    if (!["recording", "paused", "checking"].includes(this.#phase)) return;
-    const capture = this.#capture;
+    if (this.#phase === "finishing") throw new RecorderError("finished", "it is being finished, and can't be taken back");
+    if (!this.#isLive && this.#phase !== "checking") return;
+    const capture = this.#capture, take = this.#take;
     this.#capture = null;
     this.#take = null;
     this.#parts = [];
     this.#error = null;
     this.#become("idle");
-    await this.#ask("discard");
-    capture?.close();
-    this.#stayAwake();
+    try {
+      await this.#ask("discard", { take });
+    } finally {
+      capture?.close();
+      this.#stayAwake();
+    }
   }
 
   /**
@@ -242,7 +263,10 @@ export class Recorder extends EventTarget {
       await this.#drain("drain");
       if (!this.#isLive) next.close(); // stopped meanwhile
       else {
-        await this.#hand("next", next, {});
+        await this.#hand("next", next, {}).catch((error) => {
+          this.#drop(next); // tried again when devices change
+          throw error;
+        });
         this.#error = null;
         this.#news();
       }
@@ -270,11 +294,15 @@ export class Recorder extends EventTarget {
   /** End everything; what is not durable yet goes on at the next visit. */
   async close() {
     this.#end.abort();
-    this.#capture?.close();
-    this.#capture = null;
+    this.#take = null;
     this.#awake?.release();
     await Promise.race([this.#ask("close"), new Promise((resolve) => setTimeout(resolve, 1000))]);
+    this.#capture?.close();
+    this.#capture = null;
     this.#worker.terminate();
+    const error = new RecorderError("closed", "the recorder was closed");
+    for (const { reject } of this.#asked.values()) reject(error);
+    this.#stopping?.reject(error);
   }
 
   /** @returns {Status} */
@@ -318,7 +346,6 @@ export class Recorder extends EventTarget {
   /** @param {string | undefined} deviceId */
   async #open(deviceId) {
     const { channels, raw } = this.#options;
-    this.#options.deviceId = deviceId;
     /** @type {Capture} */
     const capture = await Capture.open({ deviceId, channels, raw }, {
       muted: (isMuted) => {
@@ -328,26 +355,45 @@ export class Recorder extends EventTarget {
       ended: () => { if (this.#capture === capture) this.#lost(); },
       stoodStill: (seconds) => { if (this.#capture === capture) this.#ask("stoodStill", { seconds }); },
     });
+    this.#options.deviceId = deviceId;
     return capture;
   }
 
-  /** @param {"begin" | "next"} order @param {string | undefined} deviceId @param {object} facts */
-  async #begin(order, deviceId, facts) {
+  /** @param {string | undefined} deviceId @param {object} facts @param {() => void} mustBeWanted */
+  async #begin(deviceId, facts, mustBeWanted) {
     const capture = await this.#open(deviceId);
-    this.#capture = capture;
-    this.#news();
-    await capture.unmuted();
-    await this.#hand(order, capture, { facts });
+    try {
+      mustBeWanted();
+      this.#capture = capture;
+      this.#news();
+      await capture.unmuted();
+      mustBeWanted();
+      await this.#hand("begin", capture, { facts });
+      mustBeWanted();
+    } catch (error) {
+      this.#drop(capture);
+      throw error;
+    }
+  }
+
+  /** @param {Capture} capture */
+  #drop(capture) {
+    capture.close();
+    if (this.#capture === capture) this.#capture = null;
   }
 
   /** @param {"begin" | "next"} order @param {Capture} capture @param {object} more */
   async #hand(order, capture, more) {
     this.#capture = capture;
     const { source, transfer } = await capture.source();
-    const inputs = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
+    this.#remember((await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput"));
+    await this.#ask(order, { ...more, source }, transfer);
+  }
+
+  /** @param {MediaDeviceInfo[]} inputs What there is when a part begins. */
+  #remember(inputs) {
     this.#present = inputs.map(({ deviceId }) => deviceId);
     this.#standard = standardOf(inputs);
-    await this.#ask(order, { ...more, source }, transfer);
   }
 
   /** @param {"drain" | "stop"} order */
@@ -376,12 +422,16 @@ export class Recorder extends EventTarget {
     const all = await navigator.mediaDevices?.enumerateDevices().catch(() => null);
     if (!all || this.#end.signal.aborted) return;
     const inputs = all.filter(({ kind }) => kind === "audioinput"), text = JSON.stringify(inputs);
-    if (text !== this.#listed) {
+    const isNew = text !== this.#listed;
+    if (isNew) {
       this.#listed = text;
       this.#tell("devices", await listDevices());
     }
     if (!this.#isLive || this.#isSwitching) return;
     if (this.#capture === null) {
+      const now = performance.now();
+      if (!isNew && now - this.#triedAt < RETRY_MS) return;
+      this.#triedAt = now;
       await this.#resumeDevice();
       return;
     }
@@ -390,6 +440,7 @@ export class Recorder extends EventTarget {
     if (!isStandard && deviceId !== "" && !ids.has(deviceId)) await this.#lost();
     // The system's choice is known by no name: it may be any that is gone, or that took its place.
     else if (isStandard && (this.#present.some((id) => !ids.has(id)) || standardOf(inputs) !== this.#standard)) {
+      this.#remember(inputs);
       this.#problem("device-changed", "the system's microphones have changed: the next part begins", false);
       await this.setDevice(this.#options.deviceId).catch((error) => this.#problem(error.code, error.message, false));
     }
@@ -433,7 +484,7 @@ export class Recorder extends EventTarget {
         return;
       }
       case "progress":
-        if (this.#take === null || report.parts.length === 0) break;
+        if (report.take !== this.#take || report.parts.length === 0) break;
         this.#parts = report.parts;
         this.#keeping = report.keeping;
         this.#isDurableMoving = report.isDurableMoving;
@@ -485,14 +536,18 @@ export class Recorder extends EventTarget {
 
   /** @param {number} id */
   async #giveTicket(id) {
-    const ticket = this.#ticket;
-    const value = await (typeof ticket === "function" ? ticket().catch(() => null) : ticket ?? null);
-    this.#worker.postMessage({ do: "ticket", id, ticket: value });
+    try {
+      const ticket = typeof this.#ticket === "function" ? await this.#ticket() : this.#ticket ?? null;
+      this.#worker.postMessage({ do: "ticket", id, ticket });
+    } catch (error) {
+      this.#problem("unauthenticated", `no ticket could be had: ${error}`, false);
+      this.#worker.postMessage({ do: "ticket", id, failed: true });
+    }
   }
 
   /** @param {Extract<Report, {say: "refused"}>} report */
-  #refused({ recording, code, message, retry }) {
-    if (!this.#facts.has(recording)) return; // of an earlier visit: `unfinished` says it
+  #refused({ isEarlier, code, message, retry }) {
+    if (isEarlier) return; // `unfinished` says it
     this.#problem(code, message, !retry);
     if (!retry) {
       this.#refusal = new RecorderError(code, message, "the copy in this browser is kept");
@@ -511,7 +566,7 @@ export class Recorder extends EventTarget {
       clippedSamples: clipped, title: this.#options.title ?? null, parts: [],
     });
     if (receipt.matches === false) {
-      this.#problem("digest-mismatch", "the server's WAV is not what was recorded; the copy in this browser is kept", true);
+      this.#problem("digest-mismatch", "the server's WAV is not what was recorded; what is left of it here is kept", true);
     }
     this.#settle();
   }
@@ -520,6 +575,7 @@ export class Recorder extends EventTarget {
   #settle() {
     const stopping = this.#stopping;
     if (stopping === null || this.#isDraining) return;
+    if (this.#parts.length === 0) this.#refusal ??= new RecorderError("device-gone", "nothing came from the microphone");
     if (this.#refusal !== null) {
       this.#stopping = null;
       this.#become("failed");
@@ -527,7 +583,7 @@ export class Recorder extends EventTarget {
       return;
     }
     const parts = this.#parts.map(({ recording }) => this.#receipts.get(recording));
-    if (parts.length === 0 || parts.some((receipt) => receipt === undefined)) return;
+    if (parts.some((receipt) => receipt === undefined)) return;
     this.#stopping = null;
     const receipts = /** @type {Receipt[]} */ (parts);
     this.#receipt = { ...receipts[0], parts: receipts };
@@ -596,6 +652,19 @@ export class Recorder extends EventTarget {
   /** @template {keyof RecorderEvents} Name @param {Name} name @param {RecorderEvents[Name]} detail */
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * What the server would refuse is refused before the microphone opens.
+ *
+ * @param {StartOptions} options
+ */
+function checkFacts({ title, metadata }) {
+  const isText = Object.values(metadata ?? {}).every((value) => typeof value === "string");
+  if (!isText) throw new RecorderError("bad-message", "metadata is an object of strings");
+  if (new TextEncoder().encode(JSON.stringify([title, metadata])).length > OPEN_BYTES) {
+    throw new RecorderError("too-large", "title and metadata have 8 KiB at most");
   }
 }
 

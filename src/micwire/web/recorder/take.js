@@ -61,6 +61,7 @@ export class Take {
     this.#handler = handler;
   }
 
+  get id() { return this.#facts.take; }
   get current() { return this.parts.at(-1) ?? null; }
 
   /**
@@ -89,6 +90,7 @@ export class Take {
         return upload;
       },
       wantCounts: this.#handler.wantCounts,
+      failed: this.#handler.failed,
     });
     await reader.run();
   }
@@ -104,12 +106,14 @@ export class Take {
 
   pause() {
     if (this.isPaused) return;
+    this.#reader?.settle();
     this.isPaused = true;
     this.#pausedAt = performance.now();
   }
 
   resume() {
     if (!this.isPaused) return;
+    this.#reader?.settle();
     this.isPaused = false;
     // Left out because the person wanted it: a mark, no gap.
     this.mark(`pause ${((performance.now() - this.#pausedAt) / 1000).toFixed(1)} s`);
@@ -120,8 +124,7 @@ export class Take {
     const upload = this.current;
     if (upload === null) return null;
     const mark = { frame: upload.capturedFrames, label };
-    upload.mark(mark);
-    return mark;
+    return upload.mark(mark) ? mark : null;
   }
 
   /**
@@ -141,8 +144,11 @@ export class Take {
     const reader = this.#reader;
     this.#reader = null;
     this.isPaused = true;
-    await reader?.drain(0, false);
-    await Promise.all(this.parts.map((upload) => upload.discard()));
+    await reader?.drain(0, false).catch(() => {});
+    const done = await Promise.allSettled(this.parts.map((upload) => upload.discard()));
+    if (done.some((one) => one.status === "rejected" || !one.value)) {
+      throw Object.assign(new Error("earlier parts of the take are finished: they stay on the server"), { code: "finished" });
+    }
   }
 }
 
@@ -165,13 +171,14 @@ class Reader {
   #hasEnded = false;
   #isFinal = true;
   /** @type {number | null} how many frames to read until it ends */ #until = null;
+  #close = () => {}; // the port, without waiting for its end
   /** @type {number | undefined} */ #askTimer;
 
   /**
    * @param {Source} source
    * @param {Level} level
    * @param {() => boolean} isPaused
-   * @param {{begin(shape: Shape, began: number): Promise<Upload>, wantCounts(): void}} owner
+   * @param {{begin(shape: Shape, began: number): Promise<Upload>, wantCounts(): void, failed(error: Error): void}} owner
    */
   constructor(source, level, isPaused, owner) {
     this.#source = source;
@@ -187,6 +194,7 @@ class Reader {
       const begun = () => this.#part?.ready.then(resolve, reject);
       this.#ended = (track ? this.#readTrack(track, begun) : this.#readPort(/** @type {MessagePort} */ (port), begun))
         .finally(() => resolve(undefined));
+      this.#ended.catch(this.#owner.failed);
     });
   }
 
@@ -217,6 +225,7 @@ class Reader {
   /** @param {MessagePort} port @param {() => void} begun */
   async #readPort(port, begun) {
     await new Promise((resolve) => {
+      this.#close = () => resolve(undefined);
       port.onmessage = ({ data }) => {
         if (data === null) resolve(undefined);
         else this.#take(data.planes, data.sampleRate, data.firstFrame, begun);
@@ -262,7 +271,7 @@ class Reader {
       part.upload = await this.#owner.begin(shape, began);
       this.#store([], part);
     })();
-    part.ready.catch(() => {}); // `run` and `drain` hear of it
+    part.ready.catch(this.#owner.failed);
   }
 
   /** @param {(Sound | Lost)[]} found @param {Part | null} part */
@@ -328,8 +337,13 @@ class Reader {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       await stream.cancel();
-    }
+    } else setTimeout(() => this.#close(), isFinal ? DRAIN_MAX_MS : 0);
     await this.#ended;
+  }
+
+  /** Judge what is held by what is known now. */
+  settle() {
+    if (this.#intake !== null) this.#store(this.#intake.end());
   }
 
   /** Judge what is held, and end the last part. */

@@ -19,7 +19,7 @@ import { encodeAudio, frameBytes } from "./wire.js";
 
 /**
  * @typedef {object} UploadHandler What an upload tells its owner.
- * @property {() => Promise<string | null>} ticket A ticket for the next connection.
+ * @property {(upload: Upload) => Promise<string | null>} ticket A ticket for the next connection.
  * @property {(upload: Upload, event: SenderEvent) => void} happened
  * @property {(upload: Upload, gap: Gap) => void} gap
  * @property {(upload: Upload, error: Error & { code?: string }) => void} keepingFailed
@@ -28,6 +28,9 @@ import { encodeAudio, frameBytes } from "./wire.js";
 const BATCH_S = 0.02; // of sound, for one record of the journal and one message
 const BATCH_MS = 50; // the longest that less than that is waited with
 const CUT_OFF = "cut off: the page ended here";
+const MAX_GAP_S = 24 * 60 * 60;
+const MAX_MARKS = 10_000;
+const MAX_MARK_CHARACTERS = 1_000_000;
 const FLUSH_MS = 2_000; // of what a power cut would take; a killed browser takes nothing
 const MEMORY_BYTES = 256 * 1024 * 1024; // the most that is kept where the disk refused
 
@@ -53,6 +56,8 @@ export class Upload {
   #keptFrames;
   #isDigestKnown = true;
   #isDiscarded = false;
+  #pending = 0; // writes that are under way
+  #markCharacters = 0;
   #lostFrames = 0; // there was no room for them
   #connection = 0;
   #isSending = false;
@@ -103,8 +108,8 @@ export class Upload {
     else {
       // What may have come after this was never kept: nobody knows how much, and the file says so.
       const mark = { frame: upload.keptFrames, label: CUT_OFF };
-      const isNew = upload.marks.every(({ frame, label }) => frame !== mark.frame || label !== mark.label);
-      if (journal.finished === null && isNew) upload.mark(mark);
+      const hasRoom = upload.marks.length < MAX_MARKS;
+      if (journal.finished === null && hasRoom) upload.mark(mark);
       await upload.finish();
     }
     return upload;
@@ -169,6 +174,10 @@ export class Upload {
     if (this.#isDiscarded) return;
     const frames = bytes.length / this.#frameBytes;
     if (this.keeping === "memory" && (this.capturedFrames - this.durableFrames) * this.#frameBytes > MEMORY_BYTES) {
+      if (this.#lostFrames === 0) {
+        const error = new Error("there is no room left to keep sound: what comes is lost until the server is back");
+        this.#handler.keepingFailed(this, Object.assign(error, { code: "local-storage-full" }));
+      }
       this.#lostFrames += frames;
       return;
     }
@@ -208,6 +217,8 @@ export class Upload {
 
   /** @param {Omit<Gap, "first_frame">} lost */
   gap({ frames, cause, exact }) {
+    const most = MAX_GAP_S * this.sampleRate;
+    for (; frames > most; frames -= most) this.gap({ frames: most, cause, exact });
     this.#keepBatch();
     if (this.#lostFrames > 0) this.#overflow();
     const gap = { first_frame: this.capturedFrames, frames, cause, exact };
@@ -221,26 +232,34 @@ export class Upload {
     this.#handler.gap(this, gap);
   }
 
-  /** @param {Mark} mark */
+  /**
+   * @param {Mark} mark Twice is once.
+   * @returns {boolean} It takes marks still.
+   * @throws {Error} With code `quota`: there are too many, for the server's limits.
+   */
   mark(mark) {
+    if (this.isEnded || this.isOver || this.#isDiscarded) return false;
+    if (this.marks.some(({ frame, label }) => frame === mark.frame && label === mark.label)) return true;
+    this.#markCharacters += mark.label.length;
+    if (this.marks.length >= MAX_MARKS || this.#markCharacters > MAX_MARK_CHARACTERS) {
+      throw Object.assign(new Error("a recording has at most 10,000 marks, and a million characters in them"), { code: "quota" });
+    }
     this.#keepBatch();
     this.marks.push(mark);
     this.#write(
       () => this.#journal.mark(mark),
       () => this.#sender.mark(mark.frame, mark.label),
     );
+    return true;
   }
 
   /** No more will come. */
   async finish() {
+    if (this.isEnded) return;
     this.#keepBatch();
     if (this.#lostFrames > 0) this.#overflow();
-    await this.#written;
-    await this.#finish();
-  }
-
-  async #finish() {
     this.isEnded = true;
+    await this.#written;
     const digest = this.#isDigestKnown ? await this.#digest.hexdigest() : null;
     await this.#guard(() => this.#journal.finish(this.#keptFrames, digest));
     if (this.isOver) return;
@@ -248,8 +267,13 @@ export class Upload {
     this.#send();
   }
 
-  /** Delete it, here and on the server; `happened` tells when the server has. */
+  /**
+   * Delete it, here and on the server; `happened` tells when the server has.
+   *
+   * @returns {Promise<boolean>} False: it is finished, which can't be taken back.
+   */
   async discard() {
+    if (this.isEnded) return false;
     this.#isDiscarded = true;
     clearTimeout(this.#batchTimer);
     await this.#written;
@@ -257,6 +281,7 @@ export class Upload {
     this.#sender.discard();
     if (this.#sender.isOver) this.#happened([{ type: "discarded" }]);
     else this.#send();
+    return true;
   }
 
   /**
@@ -273,14 +298,20 @@ export class Upload {
       if (!this.isOver && !this.#isDiscarded) then();
       if (this.isOnline) this.#send();
     };
-    /** @type {void | Promise<void>} */ let writing;
-    try {
-      writing = write();
-    } catch (error) {
-      writing = Promise.reject(error);
+    const attempt = () => {
+      try {
+        return write();
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    };
+    const writing = this.#pending === 0 ? attempt() : this.#written.then(attempt);
+    if (writing === undefined) {
+      done();
+      return;
     }
-    if (writing === undefined) done();
-    else this.#written = writing.catch((error) => this.#keptInMemory(error, write)).then(done);
+    this.#pending++;
+    this.#written = writing.catch((error) => this.#keptInMemory(error, write)).then(done).finally(() => { this.#pending--; });
   }
 
   /**
@@ -339,7 +370,14 @@ export class Upload {
   }
 
   async #connected() {
-    const connection = this.#connection, ticket = await this.#handler.ticket().catch(() => null);
+    const connection = this.#connection;
+    let ticket;
+    try {
+      ticket = await this.#handler.ticket(this);
+    } catch {
+      if (connection === this.#connection) this.#link.drop();
+      return;
+    }
     if (connection !== this.#connection || this.isOver) return;
     if (ticket !== null) this.#open.ticket = ticket;
     this.#sender.connected();
@@ -376,8 +414,10 @@ export class Upload {
         case "finished":
           this.receipt = event.receipt;
           this.#link.close();
-          // A copy that doesn't match the server's is worth keeping.
-          if (event.receipt.matches !== false) this.#forget();
+          // What is left of a copy that doesn't match the server's is worth keeping.
+          if (event.receipt.matches === false) {
+            this.refusal = { code: "digest-mismatch", message: "the server's WAV is not what was recorded" };
+          } else this.#forget();
           break;
         case "discarded":
           this.#link.close();
@@ -429,6 +469,17 @@ export class Upload {
     this.#isMore = true;
     if (this.#isSending) return;
     this.#isSending = true;
+    try {
+      await this.#sendAll();
+    } catch (error) { // of the journal: what could not be read now may be later
+      this.#handler.keepingFailed(this, /** @type {Error} */ (error));
+      this.#link.drop();
+    } finally {
+      this.#isSending = false;
+    }
+  }
+
+  async #sendAll() {
     while (this.#isMore) {
       this.#isMore = false;
       const connection = this.#connection;
@@ -438,7 +489,6 @@ export class Upload {
         else await this.#sendSound(message.firstFrame, message.firstFrame + message.frames);
       }
     }
-    this.#isSending = false;
   }
 
   /** @param {number} firstFrame @param {number} end */

@@ -23,7 +23,7 @@ import { Upload } from "./upload.js";
  * @property {() => void} resume
  * @property {(order: {label: string}) => Mark | null} mark
  * @property {(order: {delivered: number | null}) => void} stop
- * @property {() => void} discard
+ * @property {(order: {take: string | null}) => void} discard
  * @property {(order: {total: number, delivered: number}) => void} counted
  * @property {(order: {isMuted: boolean}) => void} muted
  * @property {(order: {seconds: number}) => void} stoodStill
@@ -48,12 +48,12 @@ import { Upload } from "./upload.js";
  */
 
 /**
- * @typedef {{say: "progress", parts: PartProgress[], level: Level | null, keeping: StoreKind | null, isDurableMoving: boolean, isOnline: boolean}
+ * @typedef {{say: "progress", take: string, parts: PartProgress[], level: Level | null, keeping: StoreKind | null, isDurableMoving: boolean, isOnline: boolean}
  *   | {say: "gap", gap: RecordingGap}
  *   | {say: "acked", recording: string, frames: number}
  *   | {say: "result", recording: string, result: ResultMessage}
  *   | {say: "notice", code: string, message: string}
- *   | {say: "refused", recording: string, code: string, message: string, retry: boolean}
+ *   | {say: "refused", isEarlier: boolean, code: string, message: string, retry: boolean}
  *   | {say: "finished", recording: string, receipt: ServerReceipt, marks: Mark[], gaps: import("./types.js").Gap[], clipped: number}
  *   | {say: "discarded", recording: string}
  *   | {say: "keeping", code: string, message: string}
@@ -76,7 +76,7 @@ let server = "";
 /** @type {Map<string, {upload: Upload | null, state: Unfinished["state"]}>} of earlier visits */ const earlier = new Map();
 /** @type {Set<string>} of this visit, or not readable: not to be recovered */ const known = new Set();
 /** @type {Map<string, Upload>} of this visit, which the server takes no more */ const refused = new Map();
-/** @type {Map<number, (ticket: string | null) => void>} */ const wanted = new Map();
+/** @type {Map<number, {resolve(ticket: string | null): void, reject(error: Error): void}>} */ const wanted = new Map();
 let asked = 0;
 let shown = ""; // the last list of unfinished recordings, to say only news
 let awakeSince = Date.now() - performance.now();
@@ -90,8 +90,9 @@ function say(report) {
 
 /** @type {UploadHandler} */
 const handler = {
-  ticket: () => new Promise((resolve) => {
-    wanted.set(++asked, resolve);
+  ticket: (upload) => new Promise((resolve, reject) => {
+    if (upload.server !== server) return resolve(null); // ours are for our server only
+    wanted.set(++asked, { resolve, reject });
     say({ say: "ticket", id: asked });
   }),
   gap: (upload, gap) => say({ say: "gap", gap: { ...gap, recording: upload.recording } }),
@@ -109,7 +110,7 @@ const handler = {
         say({ say: "notice", code: event.code, message: event.message });
         break;
       case "refused":
-        say({ say: "refused", recording, code: event.code, message: event.message, retry: event.retry });
+        say({ say: "refused", isEarlier: earlier.has(recording), code: event.code, message: event.message, retry: event.retry });
         break;
       case "finished":
         say({
@@ -122,7 +123,8 @@ const handler = {
         break;
     }
     if (upload.isOver) current.delete(recording);
-    if (upload.refusal !== null && !earlier.has(recording)) refused.set(recording, upload);
+    if (event.type === "discarded") refused.delete(recording);
+    else if (upload.refusal !== null && !earlier.has(recording)) refused.set(recording, upload);
     tick();
   },
 };
@@ -194,7 +196,7 @@ function entry(upload) {
     capturedFrames: upload.capturedFrames,
     durableFrames: upload.durableFrames,
     releasedFrames: upload.releasedFrames,
-    state: receipt !== null ? "finished" : refusal !== null ? "refused" : upload.isOnline ? "uploading" : "waiting",
+    state: refusal !== null ? "refused" : receipt !== null ? "finished" : upload.isOnline ? "uploading" : "waiting",
     code: refusal?.code ?? null,
     message: refusal?.message ?? null,
     url: receipt === null ? null : new URL(receipt.url, upload.server).href,
@@ -231,6 +233,7 @@ function tick() {
     }
     say({
       say: "progress",
+      take: take.id,
       parts: take.parts.map((part) => ({
         recording: part.recording,
         part: part.open.part ?? 0,
@@ -291,6 +294,7 @@ const orders = {
     movedTo = 0;
     movedAt = performance.now();
     await begun.next(source);
+    if (begun.parts.length === 0) throw Object.assign(new Error("the microphone brings nothing"), { code: "device-gone" });
   },
 
   async next({ source }) { await take?.next(source); },
@@ -304,9 +308,11 @@ const orders = {
     tick();
   },
 
-  async discard() {
-    await take?.discard();
+  async discard(order) {
+    const unwanted = take;
+    if (unwanted === null || unwanted.id !== order.take) return;
     take = null;
+    await unwanted.discard();
   },
 
   counted({ total, delivered }) { take?.counted(total, delivered); },
@@ -339,7 +345,8 @@ const orders = {
 
 addEventListener("message", async ({ data }) => {
   if (data.do === "ticket") {
-    wanted.get(data.id)?.(data.ticket);
+    if (data.failed) wanted.get(data.id)?.reject(new Error("no ticket"));
+    else wanted.get(data.id)?.resolve(data.ticket);
     wanted.delete(data.id);
     return;
   }
