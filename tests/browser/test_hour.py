@@ -49,7 +49,8 @@ FEED = """async ([seconds, steps]) => {
     if (data.say === "finished") window.fed.finished = data.receipt;
   };
   await ask("open", { server: location.href });
-  const facts = { take: crypto.randomUUID(), encoding: "pcm_s16le", title: "An hour", metadata: null, analyzers: [] };
+  const take = crypto.randomUUID();
+  const facts = { take, encoding: "pcm_s16le", title: "An hour", metadata: null, analyzers: [] };
   const source = { track, device: {}, settings: {}, channels: 1, hasCounts: false };
   window.fed.begun = ask("begin", { facts, source }, [track]);
 }"""

@@ -6,12 +6,19 @@
  */
 
 /** @import { Capture } from "./capture.js" */
+/** @import { Source } from "./take.js" */
 /** @import { Level } from "./types.js" */
 /** @typedef {"insecure-origin" | "unsupported" | "iframe" | "policy" | "denied" | "denied-system" | "no-device" | "device-busy" | "no-storage"} CheckCode */
 /** @typedef {{planes: Float32Array<ArrayBuffer>[], sampleRate: number, peak: number}} Sample One plane a channel; peak: 1 is full scale. */
 
 const TEST_S = 2;
 const PATIENCE_MS = 8000;
+
+/** By the name of what `getUserMedia` throws. @type {Record<string, CheckCode>} */
+const CAUSES = {
+  NotFoundError: "no-device", OverconstrainedError: "no-device", NotReadableError: "device-busy", AbortError: "device-busy",
+  NotAllowedError: "denied", SecurityError: "denied",
+};
 
 /** Its state can be read at once when the microphone is refused. @type {PermissionStatus | null} */
 let permission = null;
@@ -45,9 +52,8 @@ export function explain(error) {
   const code = barrier();
   if (code) return { code };
   const { name, message } = error instanceof Error ? error : { name: "", message: "" };
-  if (name === "NotFoundError" || name === "OverconstrainedError") return { code: "no-device" };
-  if (name === "NotReadableError" || name === "AbortError") return { code: "device-busy" };
-  if (name !== "NotAllowedError" && name !== "SecurityError") return { code: "unsupported" };
+  const cause = CAUSES[name] ?? "unsupported";
+  if (cause !== "denied") return { code: cause };
   // The page may, says the browser, and still it may not: the system stands behind that.
   if (/system/i.test(message) || permission?.state === "granted") return { code: "denied-system" };
   // Firefox tells no policy: a frame that it refuses without asking reads as denied.
@@ -59,13 +65,14 @@ export function explain(error) {
  * Look at what can be known without asking for the microphone.
  *
  * @param {string | null} keeping Where a recorder keeps sound; null: not known yet.
+ * @param {boolean} hasMicrophone
  * @returns {Promise<{code: CheckCode, ok: boolean | null}[]>} In the order in which to mend
  *   them; `ok` is null where it is not known yet. Nothing is looked at behind a wall.
  */
-export async function check(keeping) {
+export async function check(keeping, hasMicrophone) {
   const wall = barrier();
   /** @type {CheckCode[]} */
-  const walls = ["insecure-origin", "unsupported", window.top === window ? "policy" : wall ?? "iframe"];
+  const walls = ["insecure-origin", "unsupported", wall === "iframe" ? wall : "policy"];
   /** @type {{code: CheckCode, ok: boolean | null}[]} */
   const checks = [];
   for (const code of walls) {
@@ -74,11 +81,10 @@ export async function check(keeping) {
   }
   await permissionAsked;
   const state = permission?.state;
-  const devices = await navigator.mediaDevices.enumerateDevices().catch(() => []);
   return [
     ...checks,
     { code: "denied", ok: state === "granted" || (state === "denied" ? false : null) },
-    { code: "no-device", ok: devices.some(({ kind }) => kind === "audioinput") },
+    { code: "no-device", ok: hasMicrophone },
     { code: "no-storage", ok: keeping === null ? null : keeping !== "memory" },
   ];
 }
@@ -87,62 +93,59 @@ export async function check(keeping) {
  * Listen for two seconds, the way a recording does.
  *
  * @param {Capture} capture
- * @param {(level: Level, seconds: number) => void} onLevel
+ * @param {(level: Pick<Level, "peak" | "rms">, seconds: number) => void} onLevel
  * @param {AbortSignal} signal Ends it early.
  * @returns {Promise<Sample>}
- * @throws {{code: "muted"}} The microphone gives nothing.
+ * @throws {{code: "muted" | "device-gone"}} The microphone gives nothing.
  */
 export async function test(capture, onLevel, signal) {
   const { source } = await capture.source();
-  return new Promise((resolve, reject) => {
-    /** @type {Float32Array<ArrayBuffer>[]} */
-    const planes = [];
-    let frames = 0, peak = 0;
-    const timer = setTimeout(() => reject({ code: "muted" }), PATIENCE_MS);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
-    /** @param {Float32Array[]} block @param {number} sampleRate */
-    const take = (block, sampleRate) => {
-      const level = measure(block);
-      block.forEach((plane, channel) => (planes[channel] ??= new Float32Array(TEST_S * sampleRate)).set(plane.subarray(0, TEST_S * sampleRate - frames), frames));
-      frames += block[0].length;
-      peak = Math.max(peak, ...level.peak);
-      onLevel({ ...level, frames }, frames / sampleRate);
-      if (frames < TEST_S * sampleRate) return true;
-      clearTimeout(timer);
-      resolve({ planes, sampleRate, peak });
-      return false;
-    };
-    if (source.track) read(source.track.getReader(), take);
-    else if (source.port) source.port.onmessage = ({ data }) => data && frames < TEST_S * data.sampleRate && take(data.planes, data.sampleRate);
+  const given = new Promise((_, reject) => {
+    setTimeout(() => reject({ code: "muted" }), PATIENCE_MS);
+    signal.addEventListener("abort", () => reject(signal.reason));
   });
+  return Promise.race([listen(source, onLevel), given]);
 }
 
-/** @param {ReadableStreamDefaultReader<AudioData>} reader @param {(block: Float32Array[], sampleRate: number) => boolean} take */
-async function read(reader, take) {
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const { numberOfChannels, numberOfFrames, sampleRate } = value;
-    const block = Array.from({ length: numberOfChannels }, (_, planeIndex) => {
-      const plane = new Float32Array(numberOfFrames);
-      value.copyTo(plane, { planeIndex, format: "f32-planar" });
-      return plane;
-    });
-    value.close();
-    if (!take(block, sampleRate)) return reader.cancel();
+/** @param {Source} source @param {Parameters<typeof test>[1]} onLevel @returns {Promise<Sample>} */
+async function listen(source, onLevel) {
+  /** @type {Float32Array<ArrayBuffer>[]} */
+  const planes = [];
+  let frames = 0, peak = 0;
+  for await (const { planes: block, sampleRate } of blocks(source)) {
+    const most = TEST_S * sampleRate, level = measure(block);
+    block.forEach((plane, channel) => (planes[channel] ??= new Float32Array(most)).set(plane.subarray(0, most - frames), frames));
+    frames += block[0].length;
+    peak = Math.max(peak, ...level.peak);
+    onLevel(level, frames / sampleRate);
+    if (frames >= most) return { planes, sampleRate, peak };
+  }
+  throw { code: "device-gone" };
+}
+
+/** @param {Source} source @returns {AsyncGenerator<{planes: Float32Array[], sampleRate: number}>} */
+async function* blocks({ track, port }) {
+  if (track) {
+    for await (const data of track) {
+      const { numberOfChannels, numberOfFrames, sampleRate } = data;
+      const planes = Array.from({ length: numberOfChannels }, (_, planeIndex) => {
+        const plane = new Float32Array(numberOfFrames);
+        data.copyTo(plane, { planeIndex, format: "f32-planar" });
+        return plane;
+      });
+      data.close();
+      yield { planes, sampleRate };
+    }
+  } else if (port) {
+    for (;;) yield await new Promise((resolve) => { port.onmessage = ({ data }) => data && resolve(data); });
   }
 }
 
 /** @param {Float32Array[]} block */
 function measure(block) {
-  let clipped = 0;
   const peak = block.map((plane) => plane.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
   const rms = block.map((plane) => Math.sqrt(plane.reduce((sum, sample) => sum + sample * sample, 0) / plane.length));
-  for (const plane of block) for (const sample of plane) if (Math.abs(sample) >= 1) clipped++;
-  return { peak, rms, clipped };
+  return { peak, rms };
 }
 
 /**

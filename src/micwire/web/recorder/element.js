@@ -10,15 +10,16 @@
 /** @import { Place } from "./waveform.js" */
 /** @typedef {{code: string, message: string, cure: string, isFatal: boolean}} Trouble */
 
+// Texts first, then code: so a bundle is 1% smaller when it is compressed.
+import { Speaker, clock } from "./words.js";
+import { sheet } from "./look.js";
+import { Recorder } from "./recorder.js";
 import { Capture } from "./capture.js";
 import { check, play, test } from "./checks.js";
-import { sheet } from "./look.js";
 import { Meter, decibels } from "./meter.js";
-import { Recorder } from "./recorder.js";
 import { Canvas, Waveform } from "./waveform.js";
-import { Speaker, clock } from "./words.js";
 
-const FRAME_MS = 50;
+const FRAME_MS = 100;
 const UNSAFE_S = 2; // what is on its way for less is nothing to speak of
 const SPEAK_MS = 10_000;
 const EVENTS = ["state", "level", "ack", "gap", "result", "finished", "error", "devices", "unfinished"];
@@ -26,31 +27,32 @@ const RAW = ["echoCancellation", "noiseSuppression", "autoGainControl"];
 const TEXTS_KEPT = 100;
 const POINTS_KEPT = 60;
 const RESULTS_MS = 250;
-const NOTHING = { capturedSeconds: 0, keptSeconds: 0, durableSeconds: 0 };
+const COUNTS = ["captured", "kept", "safe"];
+const SIGNS = /** @type {Record<string, string>} */ ({
+  idle: "○", checking: "◌", recording: "●", paused: "‖", offline: "▲", finishing: "↑", finished: "✓", failed: "✗",
+});
 const NOT_YET = /** @type {any} */ (null);
 
 /**
- * Make an element. `id` names it for tests and styles, `t` is the key of its text, `label` that of its name.
+ * Make an element. `id` names it for tests and styles, `data-t` is the key of its text, `data-label` that of its name.
  * @param {string} tag
  * @param {Record<string, string | number>} [attributes]
  * @param {(Node | string)[]} children
  */
-function h(tag, attributes = {}, ...children) {
+function h(tag, { id = "", ...attributes } = {}, ...children) {
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name !== "class") node.setAttribute({ id: "data-testid", t: "data-t", label: "data-label" }[name] ?? name, `${value}`);
-    if (name === "class" || name === "id") node.className += ` ${value}`;
-  }
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, `${value}`);
+  if (id) node.classList.add(node.dataset.testid = `${id}`);
   node.append(...children);
   return node;
 }
 
 /** @param {string} id @param {string} [look] @param {string} [key] */
 const button = (id, look = "quiet", key = id) =>
-  /** @type {HTMLButtonElement} */ (h("button", { id, type: "button", class: look }, h("i"), h("span", { t: key })));
+  /** @type {HTMLButtonElement} */ (h("button", { id, type: "button", class: look }, h("i"), h("span", { "data-t": key })));
 
 /** @param {string} id @param {string} tag */
-const field = (id, tag) => h("label", { class: id }, h("span", { t: id }), h(tag, { id }));
+const field = (id, tag) => h("label", { class: id }, h("span", { "data-t": id }), h(tag, { id }));
 
 /** Change a text only if it is another. @param {Element} node @param {string} text */
 function put(node, text) {
@@ -60,31 +62,31 @@ function put(node, text) {
 const skeleton = () => h("div", { class: "app" },
   h("div", { class: "main" },
     h("section", { class: "stage" },
-      h("header", {}, h("p", { id: "state", role: "status" }), h("button", { id: "lang", type: "button", class: "quiet" })),
-      h("p", { id: "elapsed", role: "timer", label: "elapsed" }),
+      h("header", {}, h("p", { id: "state", role: "status" }), h("button", { id: "lang", type: "button", class: "quiet", "data-t": "other" })),
+      h("p", { id: "elapsed", role: "timer", "data-label": "elapsed" }),
       h("p", { id: "hint" }),
-      h("div", { id: "problem", role: "alert" }),
-      h("canvas", { id: "waveform", role: "img", label: "waveform" }),
+      h("div", { id: "problem", role: "alert" }, h("strong"), h("p"), h("p", { "aria-live": "off" })),
+      h("canvas", { id: "waveform", role: "img", "data-label": "waveform" }),
       h("p", { id: "notes" }),
       h("div", { class: "level" },
-        h("canvas", { id: "meter", role: "meter", label: "level", "aria-valuemin": -60, "aria-valuemax": 0 }),
+        h("canvas", { id: "meter", role: "meter", "data-label": "level", "aria-valuemin": -60, "aria-valuemax": 0 }),
         h("p", { id: "loudest", "aria-hidden": "true" }),
-        h("p", { class: "scale", "aria-hidden": "true" }, ...["−60", "−48", "−36", "−24", "−12", "0 dB"].map((text) => h("span", {}, text)))),
-      h("div", { class: "bar", "aria-hidden": "true" }, h("i", { id: "keptBar" }), h("i", { id: "safeBar" })),
+        h("p", { class: "scale", "aria-hidden": "true" }, "−60 −48 −36 −24 −12 0\u2009dB")),
+      h("div", { class: "bar", "aria-hidden": "true" }, ...COUNTS.map((id) => h("i", { id: `${id}Bar` }))),
       h("p", { id: "warning" }),
-      h("dl", {}, ...["captured", "kept", "safe"].map((id) => h("div", { class: id }, h("dt", { t: id }), h("dd", { id })))),
+      h("dl", {}, ...COUNTS.map((id) => h("div", { class: id }, h("dt", { "data-t": id }), h("dd", { id })))),
       h("div", { class: "controls" },
         button("pause", "round"), button("resume", "round"),
         button("record", "round big"), button("stop", "round big"), button("mark", "round")),
       h("div", { id: "under" }, button("test"), h("p", { id: "verdict", role: "status" })),
       h("p", { id: "notyet", role: "status", class: "spoken" })),
-    h("section", { id: "receipt", label: "receipt" }),
+    h("section", { id: "receipt", "data-label": "receipt" }),
     h("section", { id: "events" }, h("ul", { id: "gaps" }), h("ul", { id: "marks" })),
-    h("section", { id: "results", label: "results" })),
+    h("section", { id: "results", "data-label": "results" })),
   h("div", { class: "aside" },
     h("section", { class: "setup" }, field("title", "input"), field("device", "select"), field("channels", "select"), field("quality", "select")),
-    h("section", { class: "before" }, h("h2", { t: "before" }), h("ul", { id: "checks" })),
-    h("section", { id: "earlier" }, h("h2", { t: "earlier" }), h("ul", { id: "unfinished" }))));
+    h("section", { class: "before" }, h("h2", { "data-t": "before" }), h("ul", { id: "checks" })),
+    h("section", { id: "earlier" }, h("h2", { "data-t": "earlier" }), h("ul", { id: "unfinished" }))));
 
 export class MicwireRecorder extends HTMLElement {
   static observedAttributes = ["lang"];
@@ -105,12 +107,14 @@ export class MicwireRecorder extends HTMLElement {
   #spokenAt = 0;
   #toldAt = 0;
   /** @type {Trouble | null} */ #trouble = null;
+  /** @type {string | undefined} of the trouble that lasts */ #cause;
   /** @type {AbortController | null} */ #testing = null;
   /** @type {string | null} */ #keeping = null;
   /** @type {RecordingResult[]} */ #news = [];
-  /** @type {Map<string, {node: HTMLElement, points: Map<string, number[]>}>} */ #analyzers = new Map();
+  /** @type {Map<string, {node: HTMLElement, lines: Map<string, {line: HTMLElement, course: number[]}>}>} */ #analyzers = new Map();
   /** @type {Map<string, {gaps: (Place & Gap)[], marks: (Place & Mark)[]}>} what each part of the take has */ #parts = new Map();
   #shown = ""; // what the lists were made of
+  #isPaused = false; // by the person
   /** @type {Map<string, string>} of every microphone there was */ #labels = new Map();
   #lost = "";
 
@@ -121,7 +125,8 @@ export class MicwireRecorder extends HTMLElement {
     super();
     this.#root.adoptedStyleSheets = [sheet];
     this.#root.append(this.#app);
-    for (const node of this.#app.querySelectorAll("[data-testid]")) this.#at[node.getAttribute("data-testid") ?? ""] = node;
+    this.#app.querySelector(".under")?.append(this.#confirmed("discard", () => this.#speaker.say("discardAsk", { time: this.#speaker.time(this.status.capturedSeconds) }), this.discard));
+    for (const node of this.#app.querySelectorAll("[data-testid]")) this.#at[/** @type {HTMLElement} */ (node).dataset.testid ?? ""] = node;
   }
 
   /** @returns {Recorder} Made when the element is first connected. */
@@ -143,7 +148,7 @@ export class MicwireRecorder extends HTMLElement {
     const { title, device, channels, quality } = this.#at;
     try {
       await this.#recorder.start({
-        deviceId: device.value || undefined, channels: Number(channels.value), encoding: quality.value, title: title.value.trim() || undefined, ...options,
+        deviceId: device.value, channels: Number(channels.value), encoding: quality.value, title: title.value.trim() || undefined, ...options,
       });
     } catch (error) {
       this.#report(error);
@@ -153,17 +158,17 @@ export class MicwireRecorder extends HTMLElement {
     }
   }
 
-  pause = () => this.#recorder.pause();
-  resume = () => this.#recorder.resume();
+  pause = () => this.#hold(true);
+  resume = () => this.#hold(false);
   mark = (label = `${this.#speaker.say("mark")} ${this.#at.marks.children.length + 1}`) => this.#recorder.mark(label);
   stop = () => this.#recorder.stop();
   discard = () => this.#recorder.discard();
 
   connectedCallback() {
     const { signal } = this.#end = new AbortController();
-    const at = this.#at;
+    const at = this.#at, { stop, pause, resume, mark } = this;
     const list = this.getAttribute("analyzers");
-    if (this.#recorder === NOT_YET) this.#recorder = new Recorder({
+    this.#recorder ??= new Recorder({
       server: this.getAttribute("server") ?? undefined,
       ticket: this.ticket ?? this.getAttribute("ticket") ?? undefined,
       analyzers: list?.split(/[\s,]+/).filter(Boolean),
@@ -177,7 +182,7 @@ export class MicwireRecorder extends HTMLElement {
     signal.addEventListener("abort", () => seen.disconnect());
     for (const name of EVENTS) this.#recorder.addEventListener(name, (event) => this.#hear(name, /** @type {CustomEvent} */ (event).detail), { signal });
     /** @type {Record<string, () => unknown>} */
-    const acts = { record: () => this.start(), stop: () => this.stop(), pause: this.pause, resume: this.resume, mark: () => this.mark(), test: () => this.#test(), lang: () => this.#switch() };
+    const acts = { record: () => this.start(), stop, pause, resume, mark, test: () => this.#test(), lang: () => this.#switch() };
     for (const [id, act] of Object.entries(acts)) {
       at[id].addEventListener("click", async () => {
         if (at[id].ariaDisabled === "true") return;
@@ -188,13 +193,8 @@ export class MicwireRecorder extends HTMLElement {
         }
       }, { signal });
     }
-    if (!at.discard) {
-      at.under.append(this.#confirmed("discard", () => this.#speaker.say("discardAsk", { time: this.#speaker.time(this.status.capturedSeconds) }), "keep", () => this.discard()));
-      at.discard = at.under.querySelector("[data-testid=discard]");
-    }
     at.device.addEventListener("change", () => this.#isLive() && this.#recorder.setDevice(at.device.value).catch((/** @type {Trouble} */ error) => this.#report(error)), { signal });
     document.addEventListener("keydown", (event) => this.#key(event), { signal });
-    navigator.mediaDevices?.addEventListener("devicechange", () => this.#check(), { signal });
     at.title.value ||= this.getAttribute("recording-title") ?? "";
     this.#translate();
     this.#render(performance.now()); // at once: nothing is to move when the texts come
@@ -214,7 +214,15 @@ export class MicwireRecorder extends HTMLElement {
   }
 
   attributeChangedCallback() {
-    if (this.#recorder !== NOT_YET) this.#translate();
+    if (this.#recorder) this.#translate();
+  }
+
+  /** @param {boolean} isPaused */
+  #hold(isPaused) {
+    this.#isPaused = isPaused;
+    if (isPaused) this.#recorder.pause();
+    else this.#recorder.resume();
+    this.#wake();
   }
 
   // ---- what happens ------------------------------------------------------------------
@@ -223,19 +231,25 @@ export class MicwireRecorder extends HTMLElement {
   #hear(name, detail) {
     if (name === "level") this.#level(detail, this.status.capturedSeconds);
     if (name === "error") this.#report(detail);
+    if (name === "state") {
+      const code = detail.error?.code, trouble = this.#trouble;
+      // What is over is said no longer; that there is a next part with another microphone is.
+      if (trouble && trouble.code === this.#cause && code !== this.#cause) this.#trouble = /^device/.test(trouble.code) ? { ...trouble, code: "device-changed" } : null;
+      this.#cause = code;
+    }
     if (name === "devices" || (name === "state" && detail.keeping !== this.#keeping)) {
       this.#keeping = this.status.keeping;
       this.#check();
     }
     if (name === "unfinished") this.#list(detail);
     if (name === "result") this.#news.push(detail);
-    if (name === "finished" && detail.matches !== false) this.#trouble = null;
-    if (name === "state" || name === "ack" || name === "gap" || name === "finished") this.#isWaveStale = true;
+    if (name === "finished" && this.#trouble?.code !== "digest-mismatch") this.#trouble = null; // that of any part
+    if (name !== "level") this.#isWaveStale = true;
     this.#wake();
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
-  /** @param {Level} level @param {number} seconds Up to where. */
+  /** @param {Pick<Level, "peak" | "rms">} level @param {number} seconds Up to where. */
   #level({ peak, rms }, seconds) {
     this.#meter.level(peak, rms, performance.now());
     if (this.#waveform.add(seconds, Math.max(...peak))) this.#isWaveStale = true;
@@ -285,7 +299,7 @@ export class MicwireRecorder extends HTMLElement {
       const db = decibels(sample.peak);
       put(at.verdict, say("playing"));
       await play(sample, signal);
-      verdict = say(db >= 0 ? "testLoud" : db > -45 ? "testGood" : "testSilent", { db: number(Math.ceil(db) || 0) });
+      verdict = say(db >= 0 ? "testLoud" : db > -45 ? "testGood" : "testSilent", { db: number(Math.ceil(db)) });
     } catch (error) {
       if (!signal.aborted) this.#report(error);
     } finally {
@@ -299,8 +313,9 @@ export class MicwireRecorder extends HTMLElement {
   /** What stands in the way, and what there is to choose from. */
   async #check() {
     const at = this.#at, { say } = this.#speaker;
-    const checks = await check(this.#keeping);
-    const found = await navigator.mediaDevices?.enumerateDevices().catch(() => []) ?? [];
+    const all = await navigator.mediaDevices?.enumerateDevices().catch(() => []) ?? [];
+    const inputs = all.filter(({ kind }) => kind === "audioinput");
+    const checks = await check(this.#keeping, inputs.length > 0);
     const devices = await this.#recorder?.devices().catch(() => []);
     if (this.#end.signal.aborted) return;
     at.checks.replaceChildren(...checks.map(({ code, ok }) =>
@@ -310,8 +325,8 @@ export class MicwireRecorder extends HTMLElement {
     at.record.disabled = at.test.disabled = failed === "insecure-origin" || failed === "unsupported";
     /** @param {string} name */
     const wanted = (name) => this.getAttribute(name) ?? "";
-    const most = Math.max(2, Number(wanted("channels")), ...found.map((/** @type {any} */ device) => device.kind === "audioinput" && device.getCapabilities?.().channelCount?.max || 0));
-    choose(at.channels, Array.from({ length: most }, (_, n) => [`${n + 1}`, n < 2 ? say(`channels${n + 1}`) : `${n + 1}`]), wanted("channels"));
+    const most = Math.max(2, Number(wanted("channels")), ...inputs.map((/** @type {any} */ input) => input.getCapabilities?.().channelCount?.max || 0));
+    choose(at.channels, Array.from({ length: most }, (_, n) => [`${n + 1}`, this.#channels(n + 1)]), wanted("channels"));
     choose(at.quality, ["pcm_f32le", "pcm_s24le", "pcm_s16le"].map((name) => [name, say(name)]), wanted("encoding"));
     const chosen = at.device.value || wanted("device-id");
     const there = devices.filter(({ deviceId }) => deviceId).map(({ deviceId, label }) => [deviceId, label]);
@@ -336,29 +351,28 @@ export class MicwireRecorder extends HTMLElement {
 
   /** @param {number} now In ms. */
   #render(now) {
-    const at = this.#at, status = this.status, { state } = status;
-    const { capturedSeconds, keptSeconds, durableSeconds } = status.take ? status : NOTHING;
+    const at = this.#at, status = this.status, { state, capturedSeconds, keptSeconds, durableSeconds } = status;
     const { say, time, number } = this.#speaker;
     const unsafe = capturedSeconds - durableSeconds;
-    if (this.#app.dataset.state !== state) this.#arrange(state);
+    // Why there is no sound, if it isn't the person's will.
+    const silence = this.#isPaused || !/checking|recording|paused/.test(state) ? "" : status.isMuted ? "muted" : status.error?.code === "device-gone" ? "device-gone" : "";
     put(at.state, say(state));
     put(at.elapsed, clock(capturedSeconds));
-    put(at.hint, this.#hint(status, unsafe));
-    put(at.captured, time(capturedSeconds));
-    put(at.kept, time(keptSeconds));
-    put(at.safe, time(durableSeconds));
-    for (const [bar, seconds] of /** @type {const} */ ([[at.keptBar, keptSeconds], [at.safeBar, durableSeconds]])) {
-      const scale = `scaleX(${capturedSeconds > 0 ? Math.min(1, seconds / capturedSeconds).toFixed(4) : 0})`;
-      if (bar.style.transform !== scale) bar.style.transform = scale;
-    }
+    put(at.hint, this.#hint(status, unsafe, silence));
+    put(at.problem.lastChild, this.#trouble && capturedSeconds > 0 ? `${say("kept")}: ${time(keptSeconds)} · ${say("safe")}: ${time(durableSeconds)}` : "");
+    [capturedSeconds, keptSeconds, durableSeconds].forEach((seconds, n) => {
+      put(at[COUNTS[n]], time(seconds));
+      at[`${COUNTS[n]}Bar`].style.scale = `${Math.min(1, seconds / capturedSeconds || 0)} 1`;
+    });
     if (unsafe <= UNSAFE_S || state === "finished") put(at.notyet, "");
     else if (at.notyet.textContent === "" || now - this.#spokenAt > SPEAK_MS) {
       this.#spokenAt = now;
       put(at.notyet, say("notYet", { time: time(Math.ceil(unsafe)) }));
     }
-    const key = [state, this.#speaker.lang, status.gaps.length, status.marks.length, status.part, status.take, status.clippedSamples, this.#trouble?.code, this.#trouble?.message, status.keeping, this.#testing?.signal.aborted].join();
+    const key = [state, silence, this.#speaker.lang, status.gaps.length, status.marks.length, status.recording, status.clippedSamples, status.keeping, this.#trouble?.code, this.#testing?.signal.aborted].join();
     if (key !== this.#shown) {
       this.#shown = key;
+      this.#arrange(state, silence);
       this.#lists(status);
       this.#tell(status);
     }
@@ -368,9 +382,9 @@ export class MicwireRecorder extends HTMLElement {
     }
     if (!this.#isSeen) return;
     const isFalling = this.#meter.draw(now);
-    const held = this.#meter.held;
-    put(at.loudest, held > -60 ? `${number(Math.ceil(held) || 0)} dB` : "");
-    if (Math.abs(Number(at.meter.ariaValueNow) - held) > 3) [at.meter.ariaValueNow, at.meter.ariaValueText] = [`${Math.round(held)}`, `${number(Math.round(held) || 0)} dBFS`];
+    const held = Math.ceil(this.#meter.held), loudest = `${number(held)} dB`;
+    put(at.loudest, isFalling ? loudest : "");
+    if (!isFalling || Math.abs(at.meter.ariaValueNow - held) > 3) [at.meter.ariaValueNow, at.meter.ariaValueText] = [held, loudest];
     if (this.#isWaveStale) {
       this.#isWaveStale = false;
       const parts = [...this.#parts.values()];
@@ -380,12 +394,13 @@ export class MicwireRecorder extends HTMLElement {
     if (isFalling) this.#wake();
   }
 
-  /** @param {Status} status @param {number} unsafe In seconds. */
-  #hint({ state, isMuted, capturedSeconds, keptSeconds, durableSeconds }, unsafe) {
+  /** @param {Status} status @param {number} unsafe In seconds. @param {string} silence */
+  #hint({ state, capturedSeconds, keptSeconds, durableSeconds }, unsafe, silence) {
     const { say, time } = this.#speaker;
     const open = { time: time(Math.ceil(unsafe)) }; // rounded up: what is not safe; down: what is kept
     const notYet = unsafe > UNSAFE_S && say("notYetHint", open);
-    if (isMuted && (state === "checking" || state === "recording")) return say("muted");
+    // What #tell says as well is not said twice.
+    if (silence) return say(silence).split("\n", this.#trouble?.code === silence ? 1 : 2).join(" ");
     switch (state) {
       case "offline": return say("offlineHint", { time: time(keptSeconds - durableSeconds) });
       case "finishing": return say("finishingHint", open);
@@ -397,30 +412,32 @@ export class MicwireRecorder extends HTMLElement {
     }
   }
 
-  /** Show and lock what a state asks for; the focus goes to what took the place of what had it. @param {string} state */
-  #arrange(state) {
+  /** Show and lock what a state asks for; the focus goes to what took the place of what had it. @param {string} state @param {string} silence */
+  #arrange(state, silence) {
     const at = this.#at;
     const isLive = this.#isLive(), isBusy = isLive || state === "checking" || state === "finishing";
     const focused = this.#root.activeElement;
+    if (state === "idle" && this.#app.dataset.state !== state) this.#clear();
     this.#app.dataset.state = state;
-    if (state === "idle") this.#clear();
+    at.state.dataset.sign = SIGNS[state];
+    this.#isPaused &&= state === "paused";
     at.record.hidden = at.test.hidden = at.verdict.hidden = isBusy;
     at.stop.hidden = !isBusy;
     at.stop.ariaDisabled = isLive ? null : "true"; // not `disabled`: it keeps the focus
-    at.pause.hidden = state === "paused";
+    at.pause.hidden = state === "paused" && !silence; // where the microphone is silent there is nothing to resume
     at.resume.hidden = !at.pause.hidden;
     at.mark.disabled = at.pause.disabled = !isLive;
     at.discard.parentNode.hidden = !isLive && state !== "checking";
     put(at.discard.lastChild, this.#speaker.say(state === "checking" ? "cancel" : "discard"));
     at.title.disabled = at.channels.disabled = at.quality.disabled = isBusy;
-    if (focused instanceof HTMLElement && !focused.checkVisibility()) [at.resume, at.pause, at.stop, at.record].find((node) => node !== at.pause || focused === at.resume ? node.checkVisibility() : false)?.focus();
+    if (focused?.checkVisibility() === false) [focused === at.resume ? at.pause : at.resume, at.stop, at.record].find((node) => node.checkVisibility())?.focus();
   }
 
   /** The lists that change now and then: gaps, marks, the receipt. @param {Status} status */
   #lists(status) {
     const at = this.#at, { say, lost, number } = this.#speaker;
     let base = 0;
-    for (const part of status.take ? status.parts : []) {
+    for (const part of status.parts) {
       const place = (/** @type {number} */ frame) => base + frame / part.sampleRate;
       if (part.recording === status.recording) {
         this.#parts.set(part.recording, {
@@ -447,45 +464,49 @@ export class MicwireRecorder extends HTMLElement {
   }
 
   /** Trouble and what is safe; what the person should know of this browser. @param {Status} status */
-  #tell({ keeping, mismatches, capturedSeconds, keptSeconds, durableSeconds }) {
-    const at = this.#at, { say, has, time } = this.#speaker;
+  #tell({ state, keeping, mismatches }) {
+    const at = this.#at, { say, has } = this.#speaker;
     const trouble = this.#trouble;
-    const lines = [];
+    at.problem.hidden = !trouble;
     if (trouble) {
-      const { code, message, cure, isFatal } = trouble;
+      const { message, cure, isFatal } = trouble;
+      // Where sound can't be kept while there is some, it goes on in memory: no reason to begin anew.
+      const code = /^local-storage/.test(trouble.code) ? `local-storage-${state === "idle" ? "failed" : "full"}` : trouble.code;
       const values = { message, host: location.hostname, port: location.port || 80 };
-      lines.push(...(!has(code) && (cure || !isFatal) ? [message, cure] : say(has(code) ? code : "unknown", values).split("\n")).filter(Boolean));
-      if (capturedSeconds > 0) lines.push(["kept", "safe"].map((name, n) => `${say(name)}: ${time(n ? durableSeconds : keptSeconds)}`).join(" · "));
+      const lines = !has(code) && (cure || !isFatal) ? [message, cure] : say(has(code) ? code : "unknown", values).split("\n", 2);
+      lines.forEach((line, n) => put(at.problem.children[n], line));
     }
-    at.problem.replaceChildren(...lines.map((line, n) => h(n ? "p" : "strong", {}, line)));
     const altered = mismatches.length > 0 && say("mismatch", { list: mismatches.map((name) => say(name)).join(", ") });
     put(at.warning, [keeping === "memory" && say("no-storage"), altered].filter(Boolean).join(" "));
   }
 
   /** The same rows while finishing and when finished: nothing moves when the receipt comes. @param {Status} status */
-  #receipt({ receipt, capturedSeconds, capturedFrames, sampleRate, channels, encoding, settings, mismatches, verifiable }) {
+  #receipt({ receipt, parts: captured, capturedSeconds, sampleRate, channels, encoding, settings, mismatches, verifiable }) {
     const { say, time, number } = this.#speaker, row = this.#row;
-    const parts = receipt?.parts.length ? receipt.parts : [receipt];
-    const isMatch = receipt && (parts.some((part) => part?.matches === false) ? false : parts.every((part) => part?.matches) || null);
-    const verdict = receipt ? isMatch === null ? "matchesUnknown" : isMatch ? "matches" : "matchesNot" : "finishing";
+    const parts = receipt?.parts ?? [null];
+    const matches = parts.map((part) => part?.matches);
+    const verdict = !receipt ? "finishing" : matches.includes(false) ? "matchesNot" : matches.every(Boolean) ? "matches" : "matchesUnknown";
     const applied = /** @type {Record<string, unknown>} */ (settings ?? {});
-    const frames = receipt ? parts.reduce((sum, part) => sum + (part?.frames ?? 0), 0) : capturedFrames;
+    const frames = (receipt?.parts ?? captured).reduce((sum, part) => sum + ("frames" in part ? part.frames : part.capturedFrames), 0);
     return [
-      h("p", { class: "said", "data-match": `${isMatch}` }, say(verdict)),
+      h("p", { class: `said ${verdict}` }, say(verdict)),
       h("dl", {},
-        ...row("length", `${time(capturedSeconds)} · ${say("frames", { n: number(frames) })}`),
+        ...row("elapsed", `${time(capturedSeconds)} · ${say("frames", { n: number(frames) })}`),
         ...row("gaps", this.#lost || "0"),
-        ...row("format", `${number(sampleRate)} Hz · ${say(channels < 3 ? `channels${channels}` : `${channels}`)} · ${say(encoding)}`),
+        ...row("format", `${number(sampleRate)} Hz · ${this.#channels(channels)} · ${say(encoding)}`),
         ...row("sound", ...RAW.filter((name) => name in applied).map((name) =>
           h("span", mismatches.includes(name) ? { class: "bad" } : {}, `${say(name)} ${say(applied[name] ? "on" : "off")}`))),
         ...parts.flatMap((part) => row("digest", ...this.#digest(part?.digest ?? "")))),
       ...(verifiable ? [] : [h("p", { class: "note" }, say("unverifiable"))]),
       ...parts.flatMap((part, n) => [
-        h("audio", { id: "player", controls: "", preload: "metadata", "aria-label": say("receipt"), ...(part && { src: part.url }) }),
+        h("audio", { id: "player", controls: "", "aria-label": say("receipt"), ...(part && { src: part.url }) }),
         h("a", { id: "download", download: "", class: "quiet", ...(part && { href: part.url }) }, `${say("download")}${parts.length > 1 ? ` ${n + 1}` : ""}`),
       ]),
     ];
   }
+
+  /** @param {number} count */
+  #channels = (count) => count < 3 ? this.#speaker.say(`channels${count}`) : `${count}`;
 
   /** @param {string} key @param {(Node | string)[]} value */
   #row = (key, ...value) => [h("dt", {}, this.#speaker.say(key)), h("dd", {}, ...value)];
@@ -502,23 +523,27 @@ export class MicwireRecorder extends HTMLElement {
   /** Numbers, one or one a channel, as figures with their course; all else as lines of text. @param {RecordingResult} result @param {number} sampleRate */
   #result({ analyzer, first_frame, final, data }, sampleRate) {
     let card = this.#analyzers.get(analyzer);
-    if (!card) this.#analyzers.set(analyzer, card = { node: h("article", {}, h("h3", {}, analyzer)), points: new Map() });
-    const { node, points } = card;
+    if (!card) this.#analyzers.set(analyzer, card = { node: h("article", {}, h("h3", {}, analyzer)), lines: new Map() });
+    const { node, lines } = card;
     this.#at.results.append(node);
-    const values = data !== null && typeof data === "object" && !Array.isArray(data) ? Object.entries(data) : /** @type {[string, unknown][]} */ ([["", data]]);
+    const values = data instanceof Object && !Array.isArray(data) ? Object.entries(data) : /** @type {[string, unknown][]} */ ([["", data]]);
     for (const [name, value] of values) {
-      let line = [...node.children].find((child) => /** @type {HTMLElement} */ (child).dataset.name === name);
-      const numbers = [value].flat();
-      if (numbers.every((one) => typeof one === "number" || one === null)) {
-        if (!line) node.append(line = h("p", { "data-name": name }, h("span", {}, name), h("b"), document.createElementNS("http://www.w3.org/2000/svg", "svg")));
-        const course = [...points.get(name) ?? [], ...numbers.slice(0, 1).filter((one) => one !== null)].slice(-POINTS_KEPT);
-        points.set(name, course);
+      if (value === "") continue;
+      const numbers = [value].flat(), isNumbers = numbers.every((one) => typeof one === "number" || one === null);
+      let entry = lines.get(name);
+      if (!entry) {
+        lines.set(name, entry = { line: isNumbers ? h("p", {}, h("span", {}, name), h("b"), h("i")) : h("ul"), course: [] });
+        node.append(entry.line);
+      }
+      const { line, course } = entry;
+      if (isNumbers) {
+        course.push(...numbers.slice(0, 1).filter((one) => one !== null));
+        course.splice(0, course.length - POINTS_KEPT);
         put(line.children[1], numbers.map((one) => one === null ? "–" : this.#speaker.number(one)).join("  "));
-        sparkline(line.children[2], course);
-      } else if (value !== "") {
-        if (!line) node.append(line = h("ul", { "data-name": name }));
+        sparkline(/** @type {HTMLElement} */ (line.children[2]), course);
+      } else {
         const text = typeof value === "string" ? value : JSON.stringify(value);
-        if (line.lastElementChild?.classList.contains("draft")) line.lastElementChild.remove();
+        line.querySelector(".draft")?.remove();
         line.append(h("li", final ? {} : { class: "draft" }, h("b", {}, clock(first_frame / sampleRate)), text.slice(0, 1000)));
         if (line.children.length > TEXTS_KEPT) line.firstElementChild?.remove();
       }
@@ -537,14 +562,14 @@ export class MicwireRecorder extends HTMLElement {
         const copy = button("copy");
         copy.onclick = () => this.#save(recording, title || startedAt).catch((error) => this.#report(error));
         row = h("li", { "data-recording": recording }, h("strong", {}, title || date(startedAt)), h("small", {}, title ? date(startedAt) : ""), h("progress", { "aria-label": say("safe") }), h("p"),
-          h("div", { class: "buttons" }, copy, this.#confirmed("forget", () => this.#speaker.say("forgetAsk"), "keep", () => this.#recorder.forget(recording))));
+          h("div", { class: "buttons" }, copy, this.#confirmed("forget", () => this.#speaker.say("forgetAsk"), () => this.#recorder.forget(recording))));
         list.append(row);
-        this.#translate(row);
+        this.#label(row);
       }
       const [, , progress, text, buttons] = row.children;
       progress.value = durableFrames / Math.max(1, capturedFrames);
       const left = { time: time(Math.ceil((capturedFrames - durableFrames) / sampleRate)) };
-      text.replaceChildren(state !== "finished" ? say(state, left) : url ? h("a", { href: url }, say("done")) : say("done"), state === "refused" && code ? ` ${say(code)}` : "");
+      text.replaceChildren(state === "finished" ? h("a", url ? { href: url } : {}, say("safe")) : say(state, left), state === "refused" && code ? ` ${say(code)}` : "");
       buttons.firstChild.hidden = releasedFrames >= capturedFrames;
     }
     this.#wake();
@@ -553,22 +578,19 @@ export class MicwireRecorder extends HTMLElement {
   /** @param {string} recording @param {string} name */
   async #save(recording, name) {
     const { blob } = await this.#recorder.saveCopy(recording);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${name}.wav`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    const href = URL.createObjectURL(blob);
+    h("a", { href, download: `${name}.wav` }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 60_000);
   }
 
   /**
    * A button that asks, in its own place, before it does what can't be undone.
    * @param {string} id
    * @param {() => string} ask
-   * @param {string} keep
    * @param {() => Promise<unknown>} act
    */
-  #confirmed(id, ask, keep, act) {
-    const open = button(id), yes = button(`${id}Yes`, "danger", "delete"), no = button(`${id}No`, "quiet", keep);
+  #confirmed(id, ask, act) {
+    const open = button(id), yes = button(`${id}Yes`, "danger", "delete"), no = button(`${id}No`, "quiet", "keep");
     const question = h("span", { id: `${id}Ask` });
     const asked = h("span", { class: "ask", role: "group" }, question, yes, no);
     const show = (/** @type {boolean} */ isAsking) => {
@@ -598,26 +620,25 @@ export class MicwireRecorder extends HTMLElement {
 
   // ---- languages ---------------------------------------------------------------------
 
-  /** Put the texts of the language into what has any. @param {Element} [part] */
-  #translate(part) {
-    const lang = this.lang || this.parentElement?.closest("[lang]")?.getAttribute("lang") || navigator.language;
-    if (!part) {
-      this.#speaker = new Speaker(lang);
-      this.#app.lang = this.#speaker.lang;
-    }
+  #translate() {
+    this.#speaker = new Speaker(this.closest("[lang]")?.getAttribute("lang") || navigator.language);
+    this.#app.lang = this.#speaker.lang;
+    this.#label(this.#app);
+    this.#at.lang.lang = this.#speaker.lang === "en" ? "ja" : "en";
+    this.#shown = "";
+    this.#at.unfinished.replaceChildren();
+    this.#list(this.#recorder.unfinished);
+    this.#check();
+  }
+
+  /** Put the texts of the language into what has any. @param {Element} part */
+  #label(part) {
     const { say } = this.#speaker;
-    for (const node of (part ?? this.#app).querySelectorAll("[data-t], [data-label]")) {
+    for (const node of part.querySelectorAll("[data-t], [data-label]")) {
       const { t, label } = /** @type {HTMLElement} */ (node).dataset;
       if (t) put(node, say(t));
       if (label) node.ariaLabel = say(label);
     }
-    if (part) return;
-    put(this.#at.lang, say("other"));
-    this.#at.lang.lang = this.#speaker.lang === "en" ? "ja" : "en";
-    this.#shown = this.#app.dataset.state = "";
-    this.#at.unfinished.replaceChildren();
-    this.#list(this.#recorder.unfinished);
-    this.#check();
   }
 
   #switch() {
@@ -629,16 +650,14 @@ export class MicwireRecorder extends HTMLElement {
 /** Put choices into a select, keeping what is chosen. @param {HTMLSelectElement} select @param {string[][]} choices @param {string} first */
 function choose(select, choices, first) {
   const value = select.value || first || choices[0][0];
-  select.replaceChildren(...choices.map(([name, text]) => h("option", { value: name }, text)));
+  select.replaceChildren(...choices.map(([name, text]) => new Option(text, name)));
   select.value = value;
 }
 
-/** @param {Element} svg @param {number[]} course */
-function sparkline(svg, course) {
+/** Draw a course as an area, from its lowest to its highest. @param {HTMLElement} area @param {number[]} course */
+function sparkline(area, course) {
   const low = Math.min(...course), high = Math.max(...course);
-  const points = course.map((value, n) => `${(n / (POINTS_KEPT - 1)) * 120},${22 - (high > low ? (value - low) / (high - low) : 0.5) * 20}`);
-  svg.setAttribute("viewBox", "0 0 120 24");
-  svg.setAttribute("aria-hidden", "true");
-  const line = svg.firstElementChild ?? svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "polyline"));
-  line.setAttribute("points", points.join(" "));
+  const x = (/** @type {number} */ n) => `${(n / (POINTS_KEPT - 1)) * 100}%`;
+  const points = course.map((value, n) => `${x(n)} ${high > low ? 90 - ((value - low) / (high - low)) * 90 : 45}%`);
+  area.style.clipPath = `polygon(0 100%, ${[...points, x(course.length - 1)].join()} 100%)`;
 }

@@ -4,7 +4,7 @@
  * What is appended is one transaction, so it is there as a whole or not at all.
  */
 
-import { StorageError, openLocked, storageError } from "./files-common.js";
+import { FILE_NAMES, StorageError, openLocked, storageError } from "./files-common.js";
 
 /** @import { FileStore, RecordingFiles } from "./files-common.js" */
 /** @import { FileName } from "./types.js" */
@@ -73,7 +73,7 @@ class IdbStore {
     return openLocked(id, async (unlock) => {
       const sizes = { head: 0, a: 0, b: 0 };
       await transact(this.#database, "readonly", (chunks) => {
-        for (const name of /** @type {FileName[]} */ (["head", "a", "b"])) {
+        for (const name of FILE_NAMES) {
           const request = chunks.openCursor(keys(id, name), "prev");
           request.onsuccess = () => {
             if (request.result !== null) sizes[name] = offsetOf(request.result.key) + request.result.value.length;

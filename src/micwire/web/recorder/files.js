@@ -3,7 +3,6 @@
  */
 
 import { StorageError, whenFree } from "./files-common.js";
-import { openIndexedDb } from "./files-idb.js";
 import { MemoryStore } from "./files-memory.js";
 import { openOpfs } from "./files-opfs.js";
 
@@ -13,7 +12,12 @@ import { openOpfs } from "./files-opfs.js";
 export { StorageError, whenFree };
 
 /** @type {Record<StoreKind, () => FileStore | Promise<FileStore>>} */
-const PLACES = { opfs: openOpfs, indexeddb: openIndexedDb, memory: () => new MemoryStore() };
+const PLACES = {
+  opfs: openOpfs,
+  // Fetched by browsers only that need it.
+  indexeddb: async () => (await import("./files-idb.js")).openIndexedDb(),
+  memory: () => new MemoryStore(),
+};
 
 /**
  * Open the first place that works, tried by a real write.

@@ -33,11 +33,6 @@ export class Link {
     this.#handler = handler;
   }
 
-  /** How much was given to the socket and not to the network. */
-  get buffered() {
-    return this.#socket?.bufferedAmount ?? 0;
-  }
-
   connect() {
     if (this.#isClosed || this.#socket !== null) return;
     this.#rest();
@@ -76,7 +71,7 @@ export class Link {
 
   /** Try again at once: the network is back, or there is a new ticket. */
   hurry() {
-    if (this.#socket === null && !this.#isClosed) this.connect();
+    this.connect();
   }
 
   close() {

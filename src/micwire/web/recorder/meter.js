@@ -43,6 +43,7 @@ export class Meter {
   /** @param {number} now In ms. @returns {boolean} whether something still falls: draw again */
   draw(now) {
     const { context, width, height, colours } = this.#canvas.begin();
+    const isFalling = this.held > FLOOR_DB; // as drawn now: the last is drawn at the floor
     const fall = (Math.min(200, now - this.#drawnAt) / 1000) * FALL_DB_S;
     const pitch = height / this.#rows.length;
     const tall = Math.max(1, pitch - Math.min(4, pitch / 4));
@@ -50,8 +51,6 @@ export class Meter {
     this.#drawnAt = now;
     this.#rows.forEach((row, channel) => {
       const y = channel * pitch;
-      context.fillStyle = colours.line;
-      context.fillRect(0, y, width, tall);
       let from = FLOOR_DB;
       for (const [to, colour] of ZONES) {
         context.fillStyle = colours[colour];
@@ -63,11 +62,10 @@ export class Meter {
         if (row.held > from && (row.held <= to || to === 0)) context.fillRect(Math.min(x(row.held), width) - 2, y, 2, tall);
         from = to;
       }
-      row.rms -= fall;
-      row.peak -= fall;
-      if (now - row.heldAt > HOLD_MS) row.held -= fall;
-      for (const name of /** @type {const} */ (["rms", "peak", "held"])) row[name] = Math.max(FLOOR_DB, row[name]);
+      row.rms = Math.max(FLOOR_DB, row.rms - fall);
+      row.peak = Math.max(FLOOR_DB, row.peak - fall);
+      if (now - row.heldAt > HOLD_MS) row.held = Math.max(FLOOR_DB, row.held - fall);
     });
-    return this.held > FLOOR_DB;
+    return isFalling;
   }
 }

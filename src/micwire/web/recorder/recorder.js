@@ -86,7 +86,7 @@ export class Recorder extends EventTarget {
     this.#worker = startWorker();
     this.#worker.onmessage = ({ data }) => this.#report(data);
     this.#worker.onerror = ({ message }) => {
-      const error = new RecorderError("unsupported", message || "the recorder's worker can't be loaded: is it blocked by the page's policy?");
+      const error = new RecorderError("unsupported", message || "the worker can't be loaded");
       for (const { reject } of this.#asked.values()) reject(error);
       this.#problem(error.code, error.message, true);
     };
@@ -142,7 +142,7 @@ export class Recorder extends EventTarget {
    * @throws {RecorderError} There is no microphone for us, or a take is under way.
    */
   async start(options = {}) {
-    if (this.#isBusy) throw new RecorderError("busy", "a take is under way: stop or discard it first");
+    if (this.#isBusy) throw new RecorderError("busy", "a take is under way");
     checkFacts(options);
     this.#options = { ...options, channels: options.channels ?? 1, encoding: options.encoding ?? "pcm_f32le", raw: options.raw ?? true };
     const take = this.#take = crypto.randomUUID();
@@ -199,7 +199,7 @@ export class Recorder extends EventTarget {
    */
   async mark(label = "") {
     const mark = await this.#ask("mark", { label: label.slice(0, 1000) });
-    if (mark === null) throw new RecorderError("idle", "nothing is being recorded: there is no place for a mark");
+    if (mark === null) throw new RecorderError("idle", "nothing is being recorded");
     const part = this.#parts.at(-1);
     if (part !== undefined) this.#of(part.recording).marks.push(mark);
     this.#news();
@@ -232,7 +232,7 @@ export class Recorder extends EventTarget {
 
   /** Delete the take, here and on the server. */
   async discard() {
-    if (this.#phase === "finishing") throw new RecorderError("finished", "it is being finished, and can't be taken back");
+    if (this.#phase === "finishing") throw new RecorderError("finished", "it is being finished");
     if (!this.#isLive && this.#phase !== "checking") return;
     const capture = this.#capture, take = this.#take;
     this.#capture = null;
@@ -441,7 +441,7 @@ export class Recorder extends EventTarget {
     // The system's choice is known by no name: it may be any that is gone, or that took its place.
     else if (isStandard && (this.#present.some((id) => !ids.has(id)) || standardOf(inputs) !== this.#standard)) {
       this.#remember(inputs);
-      this.#problem("device-changed", "the system's microphones have changed: the next part begins", false);
+      this.#problem("device-changed", "the next part begins", false);
       await this.setDevice(this.#options.deviceId).catch((error) => this.#problem(error.code, error.message, false));
     }
   }
@@ -483,8 +483,9 @@ export class Recorder extends EventTarget {
         else asked?.reject(new RecorderError(error.code, error.message));
         return;
       }
-      case "progress":
+      case "progress": {
         if (report.take !== this.#take || report.parts.length === 0) break;
+        const before = this.#parts;
         this.#parts = report.parts;
         this.#keeping = report.keeping;
         this.#isDurableMoving = report.isDurableMoving;
@@ -492,14 +493,15 @@ export class Recorder extends EventTarget {
         if (report.isDurableMoving && WAITS.includes(this.#error?.code ?? "")) this.#error = null;
         this.#news();
         if (report.level !== null) this.#tell("level", report.level);
+        for (const { recording, part, durableFrames: frames } of report.parts) {
+          if (frames > (before[part]?.durableFrames ?? 0)) this.#tell("ack", { recording, frames });
+        }
         break;
+      }
       case "gap":
         this.#of(report.gap.recording).gaps.push(withoutRecording(report.gap));
         this.#tell("gap", report.gap);
         this.#news();
-        break;
-      case "acked":
-        this.#tell("ack", { recording: report.recording, frames: report.frames });
         break;
       case "result":
         this.#tell("result", { ...report.result, recording: report.recording });
@@ -550,7 +552,7 @@ export class Recorder extends EventTarget {
     if (isEarlier) return; // `unfinished` says it
     this.#problem(code, message, !retry);
     if (!retry) {
-      this.#refusal = new RecorderError(code, message, "the copy in this browser is kept");
+      this.#refusal = new RecorderError(code, message, "its copy is kept");
       this.#settle();
     }
   }
@@ -566,7 +568,7 @@ export class Recorder extends EventTarget {
       clippedSamples: clipped, title: this.#options.title ?? null, parts: [],
     });
     if (receipt.matches === false) {
-      this.#problem("digest-mismatch", "the server's WAV is not what was recorded; what is left of it here is kept", true);
+      this.#problem("digest-mismatch", "the server's WAV is not what was recorded", true);
     }
     this.#settle();
   }
@@ -643,7 +645,7 @@ export class Recorder extends EventTarget {
   /** @param {string} code @param {string} message @param {boolean} isFatal */
   #problem(code, message, isFatal) {
     this.#error = { code, message };
-    const cure = WAITS.includes(code) ? "the recorder keeps its copy and tries again" : "";
+    const cure = WAITS.includes(code) ? "its copy is kept" : "";
     this.#tell("error", { code, message, cure, isFatal });
     if (isFatal && this.#phase === "checking") this.#become("failed");
     this.#news();

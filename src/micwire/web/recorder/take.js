@@ -147,7 +147,7 @@ export class Take {
     await reader?.drain(0, false).catch(() => {});
     const done = await Promise.allSettled(this.parts.map((upload) => upload.discard()));
     if (done.some((one) => one.status === "rejected" || !one.value)) {
-      throw Object.assign(new Error("earlier parts of the take are finished: they stay on the server"), { code: "finished" });
+      throw Object.assign(new Error("finished parts stay on the server"), { code: "finished" });
     }
   }
 }

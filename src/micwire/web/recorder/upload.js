@@ -25,7 +25,7 @@ import { encodeAudio, frameBytes } from "./wire.js";
  * @property {(upload: Upload, error: Error & { code?: string }) => void} keepingFailed
  */
 
-const BATCH_S = 0.02; // of sound, for one record of the journal and one message
+const BATCH_S = 0.03; // of sound, for one record of the journal and one message
 const BATCH_MS = 50; // the longest that less than that is waited with
 const CUT_OFF = "cut off: the page ended here";
 const MAX_GAP_S = 24 * 60 * 60;
@@ -175,7 +175,7 @@ export class Upload {
     const frames = bytes.length / this.#frameBytes;
     if (this.keeping === "memory" && (this.capturedFrames - this.durableFrames) * this.#frameBytes > MEMORY_BYTES) {
       if (this.#lostFrames === 0) {
-        const error = new Error("there is no room left to keep sound: what comes is lost until the server is back");
+        const error = new Error("no room is left: what comes is lost until the server is back");
         this.#handler.keepingFailed(this, Object.assign(error, { code: "local-storage-full" }));
       }
       this.#lostFrames += frames;
@@ -242,7 +242,7 @@ export class Upload {
     if (this.marks.some(({ frame, label }) => frame === mark.frame && label === mark.label)) return true;
     this.#markCharacters += mark.label.length;
     if (this.marks.length >= MAX_MARKS || this.#markCharacters > MAX_MARK_CHARACTERS) {
-      throw Object.assign(new Error("a recording has at most 10,000 marks, and a million characters in them"), { code: "quota" });
+      throw Object.assign(new Error("a recording has at most 10,000 marks"), { code: "quota" });
     }
     this.#keepBatch();
     this.marks.push(mark);

@@ -5,7 +5,7 @@
  * are flags. It takes as much memory after a day as after a minute.
  */
 
-/** @typedef {"ink" | "pale" | "line" | "safe" | "high" | "lost"} Colour */
+/** @typedef {"ink" | "pale" | "safe" | "high" | "lost"} Colour */
 /** @typedef {{at: number, seconds: number}} Place In the take, in seconds. */
 
 const COLUMNS_S = 15; // so little is new each second that all can be drawn again
@@ -50,8 +50,8 @@ export class Canvas {
 
   #read() {
     // Only real properties resolve colours that follow the scheme: these carry them.
-    const { color, caretColor, borderTopColor, borderRightColor, borderBottomColor, borderLeftColor } = getComputedStyle(this.#node);
-    return { ink: color, pale: caretColor, line: borderTopColor, safe: borderRightColor, high: borderBottomColor, lost: borderLeftColor };
+    const { color, caretColor, borderTopColor, borderRightColor, borderBottomColor } = getComputedStyle(this.#node);
+    return { ink: color, pale: caretColor, safe: borderTopColor, high: borderRightColor, lost: borderBottomColor };
   }
 }
 

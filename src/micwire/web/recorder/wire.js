@@ -12,13 +12,13 @@ export const SUBPROTOCOL = "micwire.v1";
 export const MAX_COUNT = Number.MAX_SAFE_INTEGER;
 export const MAX_LABEL_CHARACTERS = 1000;
 export const AUDIO_HEADER_BYTES = 8;
-export const GAP_CAUSES = Object.freeze(["capture", "overflow", "suspended", "device"]);
+export const GAP_CAUSES = ["capture", "overflow", "suspended", "device"];
 
 /**
  * `error.code`, and the close code that goes with it.
  * @type {Readonly<Record<string, number>>}
  */
-export const CLOSE_CODES = Object.freeze({
+export const CLOSE_CODES = {
   "bad-message": 4400,
   unauthenticated: 4401,
   forbidden: 4403,
@@ -31,15 +31,62 @@ export const CLOSE_CODES = Object.freeze({
   quota: 4429,
   "storage-failed": 4500,
   "storage-full": 4507,
-});
+};
 
 const MAX_NESTING = 64;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const KEY = /^[A-Za-z0-9_-]{22,256}={0,2}$/;
 /** Halves of characters beyond the basic plane. */
 const LONE = /\p{Surrogate}/gu;
-const SHA256 = /^[0-9a-f]{64}$/;
-const SAMPLE_BYTES = Object.freeze({ pcm_s16le: 2, pcm_s24le: 3, pcm_f32le: 4 });
+const SAMPLE_BYTES = { pcm_s16le: 2, pcm_s24le: 3, pcm_f32le: 4 };
+
+/** What the value of a field may be. @satisfies {Record<string, (value: any) => boolean>} */
+const RULES = {
+  UUID: matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/), // in lower case
+  key: matching(/^[A-Za-z0-9_-]{22,256}={0,2}$/), // at least 128 bits in base64url
+  "SHA-256": matching(/^[0-9a-f]{64}$/),
+  cause: (value) => GAP_CAUSES.includes(value),
+  label: isLabel,
+  count: isCount,
+  string: (value) => typeof value === "string",
+  boolean: (value) => typeof value === "boolean",
+  value: () => true,
+};
+
+/** @typedef {keyof typeof RULES} Rule */
+/** @typedef {Record<string, Record<string, Rule | `${Rule}?`>>} Rules By type and field; with `?` it may be missing. */
+
+/** @type {Rules} */
+const SENT = {
+  open: { recording: "UUID", key: "key", take: "UUID?" },
+  gap: { first_frame: "count", frames: "count", cause: "cause" },
+  mark: { frame: "count", label: "label" },
+  finish: { frames: "count", digest: "SHA-256?" },
+  discard: {},
+};
+
+/** @type {Rules} */
+const RECEIVED = {
+  opened: {
+    recording: "UUID",
+    epoch: "count",
+    frames: "count",
+    level: "string",
+    ack_interval_ms: "count",
+    max_message_bytes: "count",
+    max_unacked_frames: "count",
+  },
+  ack: { frames: "count" },
+  result: {
+    analyzer: "string",
+    seq: "count",
+    first_frame: "count",
+    frames: "count",
+    final: "boolean",
+    data: "value?",
+  },
+  finished: { recording: "UUID", frames: "count", digest: "SHA-256", matches: "boolean?", url: "string" },
+  notice: { code: "string", message: "string" },
+  error: { code: "string", message: "string", frames: "count?" },
+};
 
 /** A message from the server can't be read; the text says which rule it breaks. */
 export class BadMessageError extends Error {}
@@ -65,31 +112,11 @@ export function frameBytes({ encoding, sample_rate, channels }) {
  * @throws {TypeError} There is no such type of message.
  */
 export function encodeClient(message) {
-  switch (message.type) {
-    case "open":
-      must(UUID.test(message.recording), "recording is a UUID in lower case");
-      must(KEY.test(message.key), "key is a secret of at least 128 bits in base64url");
-      must(message.take == null || UUID.test(message.take), "take is a UUID in lower case");
-      frameBytes(message.format);
-      break;
-    case "gap":
-      must(GAP_CAUSES.includes(message.cause), `cause is one of ${GAP_CAUSES.join(", ")}`);
-      must(isCount(message.first_frame) && isCount(message.frames), "a gap has counts");
-      must(isCount(message.first_frame + message.frames), "a gap ends at 2^53 - 1 at the latest");
-      break;
-    case "mark":
-      must(isCount(message.frame), "a mark has a frame");
-      must(isLabel(message.label), `a label has at most ${MAX_LABEL_CHARACTERS} characters`);
-      break;
-    case "finish":
-      must(isCount(message.frames), "finish has a count");
-      must(message.digest == null || SHA256.test(message.digest), "digest is SHA-256 in hex");
-      break;
-    case "discard":
-      break;
-    default:
-      throw new TypeError("no such type of message");
-  }
+  const { type } = message;
+  if (!Object.hasOwn(SENT, type)) throw new TypeError("no such type of message");
+  read(type, SENT[type], message, RangeError);
+  if (type === "open") frameBytes(message.format);
+  if (type === "gap" && !isCount(message.first_frame + message.frames)) throw new RangeError("a gap ends at 2^53 - 1 at the latest");
   const given = Object.entries(message).filter(([, value]) => value != null);
   // Half a character, as where somebody's text was cut, would have the whole refused.
   const whole = (/** @type {string} */ _, /** @type {unknown} */ value) =>
@@ -103,7 +130,7 @@ export function encodeClient(message) {
  * @param {Uint8Array} bytes Whole frames, interleaved, in the recording's encoding.
  */
 export function encodeAudio(firstFrame, bytes) {
-  must(isCount(firstFrame), "the first frame is a count");
+  if (!isCount(firstFrame)) throw new RangeError("the first frame is no count");
   const message = new Uint8Array(AUDIO_HEADER_BYTES + bytes.length);
   new DataView(message.buffer).setBigUint64(0, BigInt(firstFrame), true);
   message.set(bytes, AUDIO_HEADER_BYTES);
@@ -133,12 +160,29 @@ function isWithin(value, least, most) {
   return Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
 }
 
+/** @param {RegExp} pattern */
+function matching(pattern) {
+  return (/** @type {unknown} */ value) => typeof value === "string" && pattern.test(value);
+}
+
 /**
- * @param {boolean} isSo
- * @param {string} rule
+ * Take the fields that have a rule; one that may be missing is null then.
+ *
+ * @param {string} type
+ * @param {Rules[string]} rules
+ * @param {Record<string, any>} values
+ * @param {new (message: string) => Error} Wrong
+ * @param {Record<string, any>} [counts] Where those are that have to be counts.
  */
-function must(isSo, rule) {
-  if (!isSo) throw new RangeError(rule);
+function read(type, rules, values, Wrong, counts = values) {
+  /** @type {Record<string, any>} */
+  const fields = { type };
+  for (const [name, rule] of Object.entries(rules)) {
+    const value = fields[name] = (rule.startsWith("count") ? counts : values)[name] ?? null;
+    const isRight = value === null ? rule.endsWith("?") : RULES[/** @type {Rule} */ (rule.replace("?", ""))](value);
+    if (!isRight) throw new Wrong(`${type}.${name} is no ${rule}`);
+  }
+  return fields;
 }
 
 // ---- reading -------------------------------------------------------------------
@@ -150,112 +194,14 @@ function must(isSo, rule) {
  * @throws {BadMessageError} The message breaks the rules of the wire.
  */
 export function decodeServer(text) {
-  const fields = new Fields(text);
-  switch (fields.type) {
-    case "opened":
-      return {
-        type: "opened",
-        recording: fields.matching("recording", UUID),
-        epoch: fields.count("epoch"),
-        frames: fields.count("frames"),
-        level: fields.string("level"),
-        ack_interval_ms: fields.count("ack_interval_ms"),
-        max_message_bytes: fields.count("max_message_bytes"),
-        max_unacked_frames: fields.count("max_unacked_frames"),
-      };
-    case "ack":
-      return { type: "ack", frames: fields.count("frames") };
-    case "result":
-      return {
-        type: "result",
-        analyzer: fields.string("analyzer"),
-        seq: fields.count("seq"),
-        first_frame: fields.count("first_frame"),
-        frames: fields.count("frames"),
-        final: fields.boolean("final"),
-        data: fields.get("data"),
-      };
-    case "finished":
-      return {
-        type: "finished",
-        recording: fields.matching("recording", UUID),
-        frames: fields.count("frames"),
-        digest: fields.matching("digest", SHA256),
-        matches: fields.get("matches") === null ? null : fields.boolean("matches"),
-        url: fields.string("url"),
-      };
-    case "notice":
-      return { type: "notice", code: fields.string("code"), message: fields.string("message") };
-    case "error":
-      return {
-        type: "error",
-        code: fields.string("code"),
-        message: fields.string("message"),
-        frames: fields.get("frames") === null ? 0 : fields.count("frames"),
-      };
-    default:
-      return null;
-  }
-}
-
-/** The keys of one message, read with their rules; what breaks them is named. */
-class Fields {
-  #values;
-  /** The same, but a number that is not written in digits only is `true`. */
-  #counts;
-
-  /** @param {string} text */
-  constructor(text) {
-    this.#values = parse(text);
-    // `1.0` is no count, and a parsed number doesn't tell.
-    this.#counts = /\d[.eE]/.test(text) ? parse(text.replace(TOKEN, onlyDigits)) : this.#values;
-    this.type = this.#values.type;
-    if (typeof this.type !== "string") throw new BadMessageError("a message has a type");
-  }
-
-  /** @param {string} name */
-  get(name) {
-    return this.#values[name] ?? null;
-  }
-
-  /** @param {string} name */
-  count(name) {
-    const value = this.#counts[name];
-    if (!isWithin(value, 0, MAX_COUNT)) throw this.#wrong(name, "is a count");
-    return value;
-  }
-
-  /** @param {string} name */
-  string(name) {
-    const value = this.#values[name];
-    if (typeof value !== "string") throw this.#wrong(name, "is a string");
-    return value;
-  }
-
-  /**
-   * @param {string} name
-   * @param {RegExp} pattern
-   */
-  matching(name, pattern) {
-    const value = this.string(name);
-    if (!pattern.test(value)) throw this.#wrong(name, "is malformed");
-    return value;
-  }
-
-  /** @param {string} name */
-  boolean(name) {
-    const value = this.#values[name];
-    if (typeof value !== "boolean") throw this.#wrong(name, "is true or false");
-    return value;
-  }
-
-  /**
-   * @param {string} name
-   * @param {string} rule
-   */
-  #wrong(name, rule) {
-    return new BadMessageError(`${this.type}.${name} ${rule}`);
-  }
+  const values = parse(text), { type } = values;
+  if (typeof type !== "string") throw new BadMessageError("a message has a type");
+  if (!Object.hasOwn(RECEIVED, type)) return null;
+  // `1.0` is no count, and a parsed number doesn't tell: what is not in digits only is `true` there.
+  const counts = /\d[.eE]/.test(text) ? parse(text.replace(TOKEN, onlyDigits)) : values;
+  const message = read(type, RECEIVED[type], values, BadMessageError, counts);
+  if (type === "error") message.frames ??= 0;
+  return /** @type {ServerMessage} */ (message);
 }
 
 const TOKEN = /"(?:[^"\\]+|\\.)*"|-?\d[-+.\deE]*/g;

@@ -50,7 +50,6 @@ import { Upload } from "./upload.js";
 /**
  * @typedef {{say: "progress", take: string, parts: PartProgress[], level: Level | null, keeping: StoreKind | null, isDurableMoving: boolean, isOnline: boolean}
  *   | {say: "gap", gap: RecordingGap}
- *   | {say: "acked", recording: string, frames: number}
  *   | {say: "result", recording: string, result: ResultMessage}
  *   | {say: "notice", code: string, message: string}
  *   | {say: "refused", isEarlier: boolean, code: string, message: string, retry: boolean}
@@ -62,7 +61,12 @@ import { Upload } from "./upload.js";
  *   | {say: "counts"} | {say: "ticket", id: number}} Report
  */
 
-const TICK_MS = 50;
+/** @type {Omit<Unfinished, "recording" | "state">} what is known of another tab's */
+const UNKNOWN = {
+  title: null, startedAt: "", sampleRate: 1, channels: 1, capturedFrames: 0, durableFrames: 0, releasedFrames: 0,
+  code: null, message: null, url: null,
+};
+const TICK_MS = 100; // each is a frame that the page draws
 const MOVING_MS = 2_000;
 const LOOK_MS = 5_000;
 const SLEPT_MS = 2_000;
@@ -101,11 +105,10 @@ const handler = {
     const { recording } = upload;
     switch (event.type) {
       case "acked":
-        say({ say: "acked", recording, frames: event.frames });
-        break;
+        return; // the next tick tells it, with all others
       case "result":
         say({ say: "result", recording, result: event.result });
-        break;
+        return;
       case "notice":
         say({ say: "notice", code: event.code, message: event.message });
         break;
@@ -130,6 +133,12 @@ const handler = {
 };
 
 // ---- earlier visits ------------------------------------------------------------------
+
+/** An earlier visit may have had no other place. */
+async function addDatabase() {
+  const all = await indexedDB.databases();
+  if (all.some(({ name }) => name === "micwire")) places.push(await openStore(["indexeddb"]));
+}
 
 async function look() {
   for (const place of places) {
@@ -171,10 +180,7 @@ function unfinished() {
   for (const [recording, { upload, state }] of earlier) {
     if (upload === null && state === "waiting") continue; // it is being read
     if (upload === null) {
-      list.push({
-        recording, title: null, startedAt: "", sampleRate: 1, channels: 1, capturedFrames: 0, durableFrames: 0,
-        releasedFrames: 0, state, code: null, message: null, url: null,
-      });
+      list.push({ ...UNKNOWN, recording, state });
     } else list.push(entry(upload));
   }
   // A part of this visit that the server refused for good waits here too.
@@ -206,7 +212,7 @@ function entry(upload) {
 /** @param {string} recording */
 function find(recording) {
   const upload = earlier.get(recording)?.upload ?? current.get(recording) ?? refused.get(recording);
-  if (upload === undefined) throw new Error("this page has no such recording, or another tab has it");
+  if (upload === undefined) throw new Error("no such recording here");
   return upload;
 }
 
@@ -269,10 +275,8 @@ const orders = {
     server = order.server;
     memory = await openStore(["memory"]);
     store = await openStore();
-    for (const kind of /** @type {StoreKind[]} */ (["opfs", "indexeddb"])) {
-      const place = kind === store.kind ? store : await openStore([kind]).catch(() => null);
-      if (place !== null) places.push(place);
-    }
+    if (store.kind !== "memory") places.push(store);
+    if (store.kind === "opfs") await addDatabase().catch(() => {});
     await look();
     setInterval(look, LOOK_MS); // other tabs may have left something meanwhile
     return { keeping: store.kind };
@@ -294,7 +298,7 @@ const orders = {
     movedTo = 0;
     movedAt = performance.now();
     await begun.next(source);
-    if (begun.parts.length === 0) throw Object.assign(new Error("the microphone brings nothing"), { code: "device-gone" });
+    if (begun.parts.length === 0) throw Object.assign(new Error("nothing came from the microphone"), { code: "device-gone" });
   },
 
   async next({ source }) { await take?.next(source); },

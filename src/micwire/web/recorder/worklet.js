@@ -23,7 +23,6 @@ class MicwireTap extends AudioWorkletProcessor {
         this.#out?.postMessage(null);
         this.#out = null;
       }
-      if (data === "ping") this.port.postMessage({ currentFrame, currentTime });
     };
   }
 
