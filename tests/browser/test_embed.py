@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from playwright.sync_api import Route
+from playwright.sync_api import Page, Route
 
 from tests.browser.conftest import OpenPage
 from tests.browser.harness import FAKE_MIC_RATE, ROOT, Server, hosted
@@ -95,13 +95,19 @@ def test_a_strict_policy_lets_the_recorder_work(open_page: OpenPage, server: Ser
     page.route(f"{server.address}/", with_policy)
     page.goto(f"{server.address}/")
     page.get_by_test_id("record").click()
-    page.wait_for_timeout(800)
+    wait_until(page, f"{STATUS}.durableFrames > {FAKE_MIC_RATE // 2}")
     page.get_by_test_id("stop").click()
-    for _ in range(100):  # what waits by itself is against the policy
-        if page.evaluate(f"{STATUS}.state") == "finished":
-            break
+    wait_until(page, f"{STATUS}.state === 'finished'")
+    assert page.evaluate(f"{STATUS}.receipt.matches") is True
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Wait from outside: what Playwright would wait with in the page is against its policy."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
         page.wait_for_timeout(50)
-    assert page.evaluate(f"{STATUS}.receipt.frames") > FAKE_MIC_RATE / 2
+    raise AssertionError(condition)
 
 
 def test_the_class_works_as_the_readme_shows_it(open_page: OpenPage, tmp_path: Path) -> None:
