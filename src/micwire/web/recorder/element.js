@@ -232,6 +232,7 @@ export class MicwireRecorder extends HTMLElement {
     if (name === "level") this.#level(detail, this.status.capturedSeconds);
     if (name === "error") this.#report(detail);
     if (name === "state") {
+      put(this.#at.state, this.#speaker.say(detail.state)); // at once: however short, it is said
       const code = detail.error?.code, trouble = this.#trouble;
       // What is over is said no longer; that there is a next part with another microphone is.
       if (trouble && trouble.code === this.#cause && code !== this.#cause) this.#trouble = /^device/.test(trouble.code) ? { ...trouble, code: "device-changed" } : null;

@@ -588,7 +588,8 @@ export class Recorder extends EventTarget {
     if (parts.some((receipt) => receipt === undefined)) return;
     this.#stopping = null;
     const receipts = /** @type {Receipt[]} */ (parts);
-    this.#receipt = { ...receipts[0], parts: receipts };
+    const matches = receipts.every((one) => one.matches) || (receipts.some((one) => one.matches === false) ? false : null);
+    this.#receipt = { ...receipts[0], matches, parts: receipts };
     this.#become("finished");
     this.#tell("finished", this.#receipt);
     stopping.resolve(this.#receipt);
@@ -664,9 +665,9 @@ export class Recorder extends EventTarget {
  */
 function checkFacts({ title, metadata }) {
   const isText = Object.values(metadata ?? {}).every((value) => typeof value === "string");
-  if (!isText) throw new RecorderError("bad-message", "metadata is an object of strings");
+  if (!isText) throw new RecorderError("invalid", "metadata is an object of strings");
   if (new TextEncoder().encode(JSON.stringify([title, metadata])).length > OPEN_BYTES) {
-    throw new RecorderError("too-large", "title and metadata have 8 KiB at most");
+    throw new RecorderError("invalid", "title and metadata have 8 KiB at most");
   }
 }
 
