@@ -51,7 +51,7 @@ export class Take {
   isPaused = false;
   #facts;
   #handler;
-  /** @type {Reader | null} */ #reader = null;
+  /** @type {SourceReader | null} */ #reader = null;
   #startedAt = 0;
   #pausedAt = 0;
 
@@ -71,7 +71,7 @@ export class Take {
    */
   async next(source) {
     await this.drain(null);
-    const reader = this.#reader = new Reader(source, this.level, () => this.isPaused, {
+    const reader = this.#reader = new SourceReader(source, this.level, () => this.isPaused, {
       begin: async (format, now) => {
         if (this.parts.length === 0) this.#startedAt = now;
         const upload = await this.#handler.begin({
@@ -156,7 +156,7 @@ export class Take {
 /** @typedef {{shape: Shape, upload: Upload | null, waiting: (Sound | Lost)[], ready: Promise<void>}} Part */
 
 /** Reads one source to its end. */
-class Reader {
+class SourceReader {
   #source;
   #level;
   #isPaused;

@@ -417,11 +417,11 @@ export class Upload {
           // What is left of a copy that doesn't match the server's is worth keeping.
           if (event.receipt.matches === false) {
             this.refusal = { code: "digest-mismatch", message: "the server's WAV is not what was recorded" };
-          } else this.#forget();
+          } else this.#removeCopy();
           break;
         case "discarded":
           this.#link.close();
-          this.#forget();
+          this.#removeCopy();
           break;
       }
       this.#handler.happened(this, event);
@@ -446,7 +446,7 @@ export class Upload {
   }
 
   /** Remove the copy of this browser. */
-  async #forget() {
+  async #removeCopy() {
     clearInterval(this.#flushTimer);
     await this.#written.catch(() => {});
     await this.#journal.remove();
@@ -457,7 +457,7 @@ export class Upload {
   async forget() {
     this.#link.close();
     clearTimeout(this.#batchTimer);
-    await this.#forget();
+    await this.#removeCopy();
   }
 
   /** Return what this browser still has of it, as a WAV. */
