@@ -38,7 +38,13 @@ export class Link {
     this.#rest();
     const address = new URL("v1/stream", this.#address);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    const socket = this.#socket = new WebSocket(address, SUBPROTOCOL);
+    /** @type {WebSocket} */ let socket;
+    try {
+      socket = this.#socket = new WebSocket(address, SUBPROTOCOL);
+    } catch { // an https page may not speak to an http server
+      this.#down(null);
+      return;
+    }
     socket.binaryType = "arraybuffer";
     this.#openedAt = 0;
     this.#watch(HANDSHAKE_MS);

@@ -24,11 +24,9 @@ button:enabled{cursor:pointer;}
 header{display:flex; justify-content:space-between; align-items:center; gap:.5rem;}
 .state{display:flex; align-items:center; gap:.5rem; font-weight:600;}
 .state::before{content:attr(data-sign); width:1em; text-align:center;}
-@media (prefers-reduced-motion:no-preference){[data-state=recording] .state::before{animation:pulse 2s infinite;} }
 :is([data-state=recording],[data-state=failed]) .state{color:var(--red);}
 [data-state=offline] .state{color:var(--amber);}
 [data-state=finished] .state{color:var(--safe);}
-@keyframes pulse{50%{opacity:.35;} }
 .elapsed,.hint,.verdict{text-align:center;}
 .elapsed{font-size:clamp(3.25rem,12cqi,4.5rem); font-weight:300; line-height:1;}
 .hint{color:var(--quiet); min-height:3em; text-wrap:balance;}

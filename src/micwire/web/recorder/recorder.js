@@ -636,8 +636,10 @@ export class Recorder extends EventTarget {
 
   /** Send a state event if anything but the counters has changed. */
   #news() {
-    const { capturedFrames: _1, keptFrames: _2, durableFrames: _3, capturedSeconds: _4, keptSeconds: _5, durableSeconds: _6, parts, ...rest } = this.status;
-    const text = JSON.stringify([rest, parts.map(({ recording, isFinished }) => [recording, isFinished])]);
+    const { capturedFrames: _1, keptFrames: _2, durableFrames: _3, capturedSeconds: _4, keptSeconds: _5, durableSeconds: _6, ...rest } = this.status;
+    const { parts, gaps, marks, receipt, ...facts } = rest; // lists only grow: their lengths tell
+    const ended = parts.map(({ isFinished }) => isFinished);
+    const text = JSON.stringify([facts, ended, gaps.length, marks.length, receipt !== null]);
     if (text === this.#said) return;
     this.#said = text;
     this.#tell("state", this.status);
