@@ -182,3 +182,35 @@ def test_stopping_twice_is_stopping_once(page: RecorderPage, tmp_path: Path) -> 
         return [(await first).matches, second];""",
     )
     assert found == [True, "idle"]
+
+
+def test_a_stale_device_fails_loudly_and_no_other_is_taken(page: RecorderPage) -> None:
+    found = run(
+        page,
+        """
+        const code = await outcome(recorder.start({ deviceId: "0".repeat(64) }));
+        return [code, recorder.status.state, recorder.status.error.code, tracks.length];""",
+    )
+    assert found == ["device-gone", "idle", "device-gone", 0]
+
+
+def test_a_constraint_that_is_not_honoured_is_named_and_stored(
+    page: RecorderPage, server: Server
+) -> None:
+    found = run(
+        page,
+        """
+        const settings = MediaStreamTrack.prototype.getSettings;
+        MediaStreamTrack.prototype.getSettings = function () {
+            return { ...settings.call(this), noiseSuppression: true };
+        };
+        await recorder.start();
+        await wait(300);
+        const live = recorder.status.mismatches;
+        const receipt = await recorder.stop();
+        return [live, receipt.mismatches, receipt.recording];""",
+    )
+    assert found[:2] == [["noiseSuppression"], ["noiseSuppression"]]
+    facts: Any = server.recording(found[2])
+    assert facts["settings"]["noiseSuppression"] is True
+    assert facts["settings"]["echoCancellation"] is False

@@ -60,7 +60,8 @@ export class Capture {
       });
       return new Capture(stream, channels, raw, handler);
     } catch (error) {
-      const { code } = explain(error);
+      const isStale = error instanceof DOMException && error.name === "OverconstrainedError" && deviceId;
+      const { code } = isStale ? { code: "device-gone" } : explain(error);
       throw new RecorderError(code, error instanceof Error ? error.message : String(error));
     }
   }

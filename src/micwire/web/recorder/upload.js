@@ -56,6 +56,7 @@ export class Upload {
   #keptFrames;
   #isDigestKnown = true;
   #isDiscarded = false;
+  /** @type {Promise<void> | null} */ #removed = null;
   #pending = 0; // writes that are under way
   #markCharacters = 0;
   #lostFrames = 0; // there was no room for them
@@ -173,7 +174,7 @@ export class Upload {
   sound(bytes, clipped) {
     if (this.#isDiscarded) return;
     const frames = bytes.length / this.#frameBytes;
-    if (this.keeping === "memory" && (this.capturedFrames - this.durableFrames) * this.#frameBytes > MEMORY_BYTES) {
+    if (this.keeping === "memory" && this.#unackedBytes() > MEMORY_BYTES) {
       if (this.#lostFrames === 0) {
         const error = new Error("no room is left: what comes is lost until the server is back");
         this.#handler.keepingFailed(this, Object.assign(error, { code: "local-storage-full" }));
@@ -207,6 +208,17 @@ export class Upload {
         this.#recent = { firstFrame, bytes };
       },
     );
+  }
+
+  /** What has to be kept: gaps take no room. */
+  #unackedBytes() {
+    let frames = this.capturedFrames - this.durableFrames;
+    for (const gap of this.gaps.toReversed()) {
+      const unacked = gap.first_frame + gap.frames - this.durableFrames;
+      if (unacked <= 0) break;
+      frames -= Math.min(gap.frames, unacked);
+    }
+    return frames * this.#frameBytes;
   }
 
   #overflow() {
@@ -445,12 +457,14 @@ export class Upload {
     });
   }
 
-  /** Remove the copy of this browser. */
-  async #removeCopy() {
-    clearInterval(this.#flushTimer);
-    await this.#written.catch(() => {});
-    await this.#journal.remove();
-    await this.#earlier?.remove();
+  /** Remove the copy of this browser; twice is once. */
+  #removeCopy() {
+    return this.#removed ??= (async () => {
+      clearInterval(this.#flushTimer);
+      await this.#written.catch(() => {});
+      await this.#journal.remove();
+      await this.#earlier?.remove();
+    })();
   }
 
   /** The person wants it no more, or has it elsewhere. */
