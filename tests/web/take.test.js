@@ -52,7 +52,7 @@ class Noted {
 class Studio {
   /** @type {Noted[]} */ parts = [];
   /** @type {Error[]} */ failures = [];
-  /** @type {ReadableStreamDefaultController<any>} */ microphone;
+  /** @type {any} */ microphone = null;
   clock = 0;
 
   constructor() {

@@ -17,7 +17,9 @@ class Socket {
   /** @type {Socket[]} */ static all = [];
   readyState = 1;
   /** @type {any[]} */ sent = [];
-  /** @type {any} */ onopen; /** @type {any} */ onmessage; /** @type {any} */ onclose;
+  /** @type {any} */ onopen = null;
+  /** @type {any} */ onmessage = null;
+  /** @type {any} */ onclose = null;
 
   constructor() { Socket.all.push(this); }
   /** @param {any} message */ send(message) { this.sent.push(message); }

@@ -21,7 +21,7 @@ export class Link {
   #failures = 0;
   #openedAt = 0; // 0: not yet
   #isClosed = false;
-  /** @type {number | undefined} */ #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /** @type {AbortController | null} */ #probe = null;
 
   /**

@@ -172,7 +172,7 @@ class SourceReader {
   #isFinal = true;
   /** @type {number | null} how many frames to read until it ends */ #until = null;
   #close = () => {}; // the port, without waiting for its end
-  /** @type {number | undefined} */ #askTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #askTimer;
 
   /**
    * @param {Source} source

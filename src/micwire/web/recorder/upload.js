@@ -65,10 +65,10 @@ export class Upload {
   #isMore = false;
   /** @type {Uint8Array<ArrayBuffer>[]} what came since the last record */ #batch = [];
   #batchFrames = 0;
-  /** @type {number | undefined} */ #batchTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #batchTimer;
   /** @type {{firstFrame: number, bytes: Uint8Array<ArrayBuffer>}} the last record: it need not be read again */
   #recent = { firstFrame: 0, bytes: new Uint8Array(0) };
-  /** @type {number | undefined} */ #flushTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #flushTimer;
   #notedAck = 0;
   /** @type {Promise<void>} done when all that was given is written */ #written = Promise.resolve();
 
