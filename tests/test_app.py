@@ -17,10 +17,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from websockets.exceptions import InvalidStatus
 
-import micwire.app
-from micwire.app import MicwireApp, PortTakenError, create_app, serve
+import micwire.server
+from micwire.app import MicwireApp, create_app
 from micwire.config import Config
 from micwire.core.errors import DataDirectoryError
+from micwire.server import PortTakenError, serve
 from tests.faults.harness import Microphone, Server, check_recording, dial
 
 Message = MutableMapping[str, Any]
@@ -124,8 +125,8 @@ def test_a_directory_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
 
 def listen_on_loopback_only() -> None:
     """In a server's process: whatever the address, be reachable from this machine only."""
-    bind = micwire.app._bind
-    micwire.app._bind = lambda host, port: bind("127.0.0.1", port)
+    bind = micwire.server._bind
+    micwire.server._bind = lambda host, port: bind("127.0.0.1", port)
 
 
 def test_only_an_open_address_brings_a_warning(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-FAMILIES = ("journal", "library", "transports", "analyzers")
+FAMILIES = ("journal", "library", "transports", "analyzers", "access")
 JOINERS = ("", "app", "cli", "__main__")
 """The parts that may import any other; "" is `micwire/__init__.py`."""
 MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": FAMILIES,
     "acks": ("link",),
-    "recorder": ("link", "acks"),
+    "recorder": ("link", "acks", "events"),
+    "server": ("app", "api", "config", "transports"),
     "analysis": ("blocks", "results"),
     "analyzers": ("blocks",),
 }

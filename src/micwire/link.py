@@ -11,7 +11,8 @@ from math import inf
 from typing import Protocol
 
 from micwire.core.errors import SERVICE_RESTART
-from micwire.core.interfaces import ResultReader
+from micwire.core.interfaces import Identify, ResultReader
+from micwire.core.people import LOCAL, Person
 from micwire.core.recording import RecordingState
 from micwire.core.session import Event, FramesArrived, Limits, Session
 
@@ -42,6 +43,11 @@ class Owner(Protocol):
         ...
 
 
+async def everybody(ticket: str | None) -> Person | None:
+    """Identify whoever opens a recording where nobody signs in."""
+    return LOCAL
+
+
 @dataclass(slots=True, eq=False)
 class Live:
     """One unfinished recording: its state at the leading edge, and who owns it."""
@@ -66,13 +72,20 @@ class Connection:
         recorder: Whose connection it is.
         wake: Called on the loop when there is something to send or the link is to close.
         is_plain: The link is the recording: when it ends, the recording is finished.
+        identify: Tells who opens a recording.
     """
 
     def __init__(
-        self, recorder: Owner, wake: Callable[[], None], *, is_plain: bool = False
+        self,
+        recorder: Owner,
+        wake: Callable[[], None],
+        *,
+        is_plain: bool = False,
+        identify: Identify = everybody,
     ) -> None:
         self.session = Session(recorder.limits())
         self.is_plain = is_plain
+        self.identify = identify
         self.live: Live | None = None
         self.last_ack = inf  # no heartbeat before `opened`
         self.results: ResultReader | None = None

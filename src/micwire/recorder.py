@@ -25,7 +25,8 @@ from micwire.core.errors import (
     RegisterDamagedError,
     StorageFailedError,
 )
-from micwire.core.interfaces import Analysis, Journal, Library, ResultReader
+from micwire.core.interfaces import Analysis, Identify, Journal, Library, ResultReader
+from micwire.core.people import Person, Scope
 from micwire.core.recording import (
     About,
     Closed,
@@ -50,7 +51,9 @@ from micwire.core.session import (
 )
 from micwire.core.storage import is_no_room
 from micwire.core.wire import Finished, Open, Opened
-from micwire.link import Connection, Live
+from micwire.events import Event as Happened
+from micwire.events import Events, Happening
+from micwire.link import Connection, Live, everybody
 
 _FRAMES = Kind.FRAMES
 OPEN_TIMEOUT_S = 5.0
@@ -100,6 +103,7 @@ class Recorder:
         settings: Limits.
         utc_now: The wall clock; it gives file names and dates, and decides nothing.
         analysis: Runs analyzers beside; None where there are none.
+        events: Tells others what happens to recordings.
         is_taken: Whether a path below the data directory is in use; may block.
         hit: Called with the names of failpoints.
         on_failed: Called once, on the loop, when nothing more can be made durable.
@@ -113,6 +117,7 @@ class Recorder:
         *,
         analysis: Analysis | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        events: Events | None = None,
         is_taken: Callable[[str], bool] = lambda path: False,
         hit: Callable[[str], None] | None = None,
         on_failed: Callable[[MicwireError], None] = lambda error: None,
@@ -126,6 +131,7 @@ class Recorder:
         self._library = library
         self._analysis = analysis
         self._utc_now = utc_now
+        self._events = events or Events()
         self._is_taken = is_taken
         self._on_failed = on_failed
         self._live: dict[bytes, Live] = {}
@@ -252,9 +258,15 @@ class Recorder:
 
     # ---- links -------------------------------------------------------------------
 
-    def connect(self, wake: Callable[[], None], *, is_plain: bool = False) -> Connection:
-        """Take a link whose handshake is done."""
-        connection = Connection(self, wake, is_plain=is_plain)
+    def connect(
+        self,
+        wake: Callable[[], None],
+        *,
+        is_plain: bool = False,
+        identify: Identify = everybody,
+    ) -> Connection:
+        """Take a link whose handshake is done; who it is, is asked when it opens a recording."""
+        connection = Connection(self, wake, is_plain=is_plain, identify=identify)
         self._connections.add(connection)
         if self.is_stopping:
             connection.session.leave(SERVICE_RESTART)
@@ -371,7 +383,13 @@ class Recorder:
         lock = self._locks.setdefault(message.recording, asyncio.Lock())
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S), lock:
-                await self._open_alone(connection, message)
+                person = await connection.identify(message.ticket)
+                if person is None:
+                    self.refuse(connection, "unauthenticated", "sign in first", frames=0)
+                elif not person.may(Scope.RECORD):
+                    self.refuse(connection, "forbidden", "you may not record here", frames=0)
+                else:
+                    await self._open_alone(connection, message, person)
         except TimeoutError:
             self.refuse(
                 connection, "storage-failed", "the server's disk does not answer; try again later"
@@ -390,7 +408,7 @@ class Recorder:
             )
         connection.wake()
 
-    async def _open_alone(self, connection: Connection, message: Open) -> None:
+    async def _open_alone(self, connection: Connection, message: Open, person: Person) -> None:
         key = recording_bytes(message.recording)
         if self._is_unable(connection):
             return
@@ -398,23 +416,23 @@ class Recorder:
         if live is None:
             closed = await asyncio.to_thread(self._library.closed, message.recording)
             if closed is not None:
-                await self._open_closed(connection, message, closed)
+                await self._open_closed(connection, message, closed, person)
                 return
             if self._may_not_create(connection):
                 return
             self._creating += 1
             try:
-                live = await self._create(connection, message, key)
+                live = await self._create(connection, message, key, person)
             finally:
                 self._creating -= 1
         else:
-            if not self._may_continue(connection, message, live):
+            if not self._may_continue(connection, message, live, person):
                 return
             self._dismiss_owner(live)
             if live.state.ending is not None:
                 # What is over grants its epochs itself, once it is in the library.
                 await live.over.wait()
-                await self._open_alone(connection, message)
+                await self._open_alone(connection, message, person)
                 return
             await self._take_over(live)
         if self._is_unable(connection):  # since we waited
@@ -425,7 +443,7 @@ class Recorder:
             return
         if live.state.is_deleted or live.state.ending is not None:
             # It ended while its epoch was being made durable: look again.
-            await self._open_alone(connection, message)
+            await self._open_alone(connection, message, person)
             return
         live.owner, connection.live = connection, live
         if self._analysis is not None:
@@ -460,7 +478,9 @@ class Recorder:
             return False
         return True
 
-    async def _create(self, connection: Connection, message: Open, key: bytes) -> Live:
+    async def _create(
+        self, connection: Connection, message: Open, key: bytes, person: Person
+    ) -> Live:
         now = self._utc_now()
         path = await self._free_path(now, message.recording)
         about = About(
@@ -478,11 +498,19 @@ class Recorder:
             device=message.device,
             settings=None if message.settings is None else dict(message.settings),
             metadata=None if message.metadata is None else dict(message.metadata),
+            owner=person.id,
+            consent=person.consent,
+            invitation=person.invitation,
         )
         live = Live(key, RecordingState(about, epoch=1), 0, idle_since=time.monotonic())
         self._live[key] = live
         await self._commit(live.state.record())
+        self._publish(Happening.STARTED, about)
         return live
+
+    def _publish(self, happening: Happening, about: About) -> None:
+        now = self._utc_now().isoformat(timespec="milliseconds")
+        self._events.publish(Happened(happening, about.recording, about.owner, now))
 
     async def _free_path(self, now: datetime, recording: str) -> str:
         stem = f"{now:%Y-%m-%d}/{now:%H-%M-%S}_{recording[:8]}"
@@ -497,12 +525,16 @@ class Recorder:
             number += 1
             path = f"{stem}_{number}"
 
-    def _may_continue(self, connection: Connection, message: Open, live: Live) -> bool:
+    def _may_continue(
+        self, connection: Connection, message: Open, live: Live, person: Person
+    ) -> bool:
         state = live.state
         if state.is_deleted:
             self.refuse(connection, "deleted", "the recording was deleted", frames=0)
-        elif not is_key(message.key, state.about.key_hash):
-            self.refuse(connection, "forbidden", "the key is not this recording's", frames=0)
+        elif not (
+            is_key(message.key, state.about.key_hash) and person.may_continue(state.about.owner)
+        ):
+            self._forbid(connection)
         elif message.format != state.about.format:
             self.refuse(
                 connection, "diverged", "the recording has another format", frames=state.frames
@@ -518,6 +550,12 @@ class Recorder:
             return True
         return False
 
+    def _forbid(self, connection: Connection) -> None:
+        # One sentence for both: neither the key nor the owner is told apart.
+        self.refuse(
+            connection, "forbidden", "the recording is not yours, or the key not its", frames=0
+        )
+
     def _dismiss_owner(self, live: Live) -> None:
         """From here on an older connection has no effect."""
         if live.owner is not None:
@@ -530,11 +568,13 @@ class Recorder:
         live.state.idle_s, live.idle_since = 0.0, time.monotonic()
         await self._commit(live.state.record())
 
-    async def _open_closed(self, connection: Connection, message: Open, closed: Closed) -> None:
+    async def _open_closed(
+        self, connection: Connection, message: Open, closed: Closed, person: Person
+    ) -> None:
         if closed.status == "deleted":
             self.refuse(connection, "deleted", "the recording was deleted", frames=0)
-        elif not is_key(message.key, closed.key_hash):
-            self.refuse(connection, "forbidden", "the key is not this recording's", frames=0)
+        elif not (is_key(message.key, closed.key_hash) and person.may_continue(closed.owner)):
+            self._forbid(connection)
         elif closed.status != "finished" or message.format != closed.format:
             self.refuse(
                 connection, "diverged", f"the recording is {closed.status}", frames=closed.frames
@@ -661,6 +701,7 @@ class Recorder:
             return
         live.over.set()
         self._paths.discard(live.state.about.path)
+        self._publish(Happening(closed.status), live.state.about)
         owner = live.owner
         if owner is None:
             return

@@ -39,6 +39,9 @@ ABOUT = About(
     device={"label": "Mikrofon", "id": "x"},
     settings={"echoCancellation": False, "verifiable": True},
     metadata={"Straße": "12"},
+    owner="anna",
+    tags=("Straßenlärm", "b"),
+    consent={"version": "2"},
 )
 
 
@@ -168,6 +171,19 @@ def test_a_ledger_takes_no_frames_of_a_recording_it_does_not_know() -> None:
         Ledger().apply(STORY[0])
 
 
+def test_states_and_entries_from_before_there_were_owners_are_read() -> None:
+    record = new_state().record()
+    facts = json.loads(bytes(record.payload))
+    for name in ("owner", "tags", "notes", "consent", "invitation", "hold"):
+        del facts["about"][name]
+    old = RecordingState.from_record(replace(record, payload=json.dumps(facts).encode()))
+    assert old.about == replace(ABOUT, owner="", tags=(), consent=None)
+    entry = Closed(ID, "finished", "c0ffee", ABOUT.format, ABOUT.path, 3, 151, "ab" * 32)
+    facts = json.loads(entry.to_json())
+    del facts["owner"]
+    assert Closed.from_json(json.dumps(facts)) == entry
+
+
 @pytest.mark.parametrize("client_digest", [None, "cd" * 32])
 def test_an_entry_of_the_register_comes_back_from_its_json(client_digest: str | None) -> None:
     closed = Closed(
@@ -204,6 +220,13 @@ def test_the_sidecar_says_what_is_known_and_orders_the_marks() -> None:
         "part": 2,
         "take_time_s": 0.25,
         "started_at": "2026-11-22T18:13:05.000+00:00",
+        "created_at": "2026-11-22T18:13:05.000+00:00",
         "title": "Größe 🎙",
+        "tags": ["Straßenlärm", "b"],
+        "notes": "",
+        "owner": "anna",
+        "consent": {"version": "2"},
+        "invitation": None,
+        "hold": False,
         "metadata": {"Straße": "12"},
     }

@@ -155,7 +155,7 @@ class ServerEndedError(Exception):
 
 _FORK = multiprocessing.get_context("forkserver")
 # Imported once in the process that all servers are forked from: a start takes 50 ms, not 500.
-_FORK.set_forkserver_preload(["__main__", "micwire.app", "tests.faults.harness"])
+_FORK.set_forkserver_preload(["__main__", "micwire.server", "tests.faults.harness"])
 # To start one process and to ask for the end of another are not safe on two threads.
 _ONE_AT_A_TIME = threading.Lock()
 _ADDRESS = re.compile(r"micwire is at http://\S+:(\d+)\n")
@@ -176,9 +176,9 @@ def _serve(
     max_file_bytes: int | None,
     prepare: Callable[[], None] | None,
 ) -> None:
-    from micwire.app import serve
     from micwire.config import Config
     from micwire.core.errors import MicwireError
+    from micwire.server import serve
 
     threading.Thread(target=_die_with, args=(os.pidfd_open(tests),), daemon=True).start()
     os.chdir(directory)

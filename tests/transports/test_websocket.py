@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -62,7 +62,8 @@ class Peer:
             "extensions": {"websocket.http.response": {}},
         } | scope
 
-    def connect(self, wake: Callable[[], None]) -> FakeLink:
+    def connect(self, wake: Callable[[], None], request: Mapping[str, Any]) -> FakeLink:
+        assert request is self.scope
         self.links.append(FakeLink(wake))
         return self.links[-1]
 
@@ -221,12 +222,12 @@ def test_the_stream_door_asks_for_the_origin_first() -> None:
         asked.append((origins, hosts))
         return False
 
-    door = StreamDoor(FakeLink, may_connect)
-    verdict = door.judge(Handshake("", ["https://a.example"], ["b.example"], []))
+    door = StreamDoor(Peer().connect, may_connect)
+    verdict = door.judge(Handshake("", ["https://a.example"], ["b.example"], [], {}))
     assert isinstance(verdict, Denied)
     assert verdict.status == HTTPStatus.FORBIDDEN
     assert asked == [(["https://a.example"], ["b.example"])]
-    welcome = StreamDoor(FakeLink, lambda origins, hosts: True)
-    verdict = welcome.judge(Handshake("", [], [], ["x", "micwire.v1"]))
+    welcome = StreamDoor(Peer().connect, lambda origins, hosts: True)
+    verdict = welcome.judge(Handshake("", [], [], ["x", "micwire.v1"], {}))
     assert isinstance(verdict, Accepted)
     assert verdict.subprotocol == "micwire.v1"

@@ -106,8 +106,8 @@ def serve(
     micwire serve --host 0.0.0.0 --allow-origin https://app.example
     micwire serve --analyzers level
     """
-    from micwire.app import serve as run_server
     from micwire.config import Config
+    from micwire.server import serve as run_server
 
     flags = {
         "host": host,

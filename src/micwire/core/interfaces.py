@@ -3,12 +3,13 @@
 Signatures only. A journal is fit if it passes `micwire.testing.JournalContract`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from micwire.core.audio import Format
 from micwire.core.errors import MicwireError
+from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState
 from micwire.core.records import Record
 from micwire.core.wire import Open
@@ -240,6 +241,31 @@ class Analysis(Protocol):
     def forget(self, recording: bytes) -> None:
         """The recording is to be deleted: keep nothing more of it. Called on the loop."""
         ...
+
+
+class Access(Protocol):
+    """Who asks. Asked at each request and each handshake, never for a message."""
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether nobody has to sign in."""
+        ...
+
+    async def person(self, request: Mapping[str, Any]) -> Person | None:
+        """Return who asks, by a cookie or a bearer token; None if nothing says so.
+
+        `request` is what an ASGI application gets as `scope`; of a socket at least `type`,
+        `path`, `query_string` and `headers`.
+        """
+        ...
+
+    def redeem(self, ticket: str) -> Person | None:
+        """Return whose ticket this is and forget it; None if it is not, or no longer, good."""
+        ...
+
+
+Identify = Callable[[str | None], Awaitable[Person | None]]
+"""Returns who opens a recording, asked once with the ticket in `open`, if there is one."""
 
 
 class Link(Protocol):

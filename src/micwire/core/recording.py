@@ -6,6 +6,7 @@ same `apply`: a state is never anything but the log up to some point.
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from micwire.core.audio import Format
 from micwire.core.errors import MicwireError
@@ -74,6 +75,22 @@ class About:
     device: object = None
     settings: dict[str, object] | None = None
     metadata: dict[str, str] | None = None
+    owner: str = ""
+    """The id of the person who made it; empty where nobody had signed in."""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    consent: dict[str, str] | None = None
+    """What its owner agreed to: `version`, `text_sha256`, `accepted_at`."""
+    invitation: str | None = None
+    """The invitation by which its owner came."""
+    hold: bool = False
+    """Nobody may delete it, and no rule."""
+
+    @staticmethod
+    def parse(facts: dict[str, Any]) -> "About":
+        """Read what `asdict` wrote, also before some of the fields existed."""
+        wire_format, tags = facts.pop("format"), facts.pop("tags", ())
+        return About(format=Format.parse(**wire_format), tags=tuple(tags), **facts)
 
 
 @dataclass(slots=True)
@@ -169,11 +186,10 @@ class RecordingState:
     def from_record(record: Record) -> "RecordingState":
         """Read a STATE record."""
         facts = json.loads(bytes(record.payload))
-        about = facts.pop("about")
-        wire_format = about.pop("format")
+        about = About.parse(facts.pop("about"))
         ending = facts.pop("ending")
         return RecordingState(
-            about=About(format=Format.parse(**wire_format), **about),
+            about=about,
             gaps=[GapEntry(**gap) for gap in facts.pop("gaps")],
             marks={MarkEntry(**mark): None for mark in facts.pop("marks")},
             ending=None if ending is None else Ending(**ending),
@@ -201,6 +217,8 @@ class Closed:
     client_digest: str | None = None
     marks: tuple[MarkEntry, ...] = ()
     """A client that comes back repeats them, and only a new one contradicts the end."""
+    owner: str = ""
+    """The id of the person who made it; empty where nobody had signed in."""
 
     def to_json(self) -> str:
         """Return the register's entry."""
@@ -287,6 +305,13 @@ def sidecar_fields(state: RecordingState, status: str, digest: str | None) -> di
         "part": about.part,
         "take_time_s": about.take_time_s,
         "started_at": about.started_at or about.created_at,
+        "created_at": about.created_at,
         "title": about.title,
+        "tags": list(about.tags),
+        "notes": about.notes,
+        "owner": about.owner,
+        "consent": about.consent,
+        "invitation": about.invitation,
+        "hold": about.hold,
         "metadata": about.metadata or {},
     }

@@ -510,4 +510,5 @@ class WavWriter:
             digest=digest,
             client_digest=client_digest,
             marks=tuple(state.marks),
+            owner=about.owner,
         )

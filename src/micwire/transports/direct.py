@@ -237,6 +237,15 @@ class DirectSocket(asyncio.Protocol):
             origins=headers.get_all("Origin"),
             hosts=headers.get_all("Host"),
             subprotocols=[name.strip() for name in offered.split(",")],
+            request={
+                "type": "websocket",
+                "path": path,
+                "query_string": query.encode(),
+                "headers": [
+                    (name.lower().encode(), value.encode("latin-1", "replace"))
+                    for name, value in headers.raw_items()
+                ],
+            },
         )
         door = self._doors.get(path)
         verdict = NO_SUCH_DOOR if door is None else door.judge(handshake)

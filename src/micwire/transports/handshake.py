@@ -3,18 +3,18 @@
 A door judges a handshake; it is asked by every carrier alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 from micwire.core.interfaces import Link
 
 OriginCheck = Callable[[list[str], list[str]], bool]
 """Whether a page may open sockets here, by the Origin and Host headers of its handshake."""
 
-Connect = Callable[[Callable[[], None]], Link]
-"""Makes the link of a new socket; the argument is called when there is something to send."""
+Wake = Callable[[], None]
+"""Called when a link has something to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Handshake:
     origins: list[str]
     hosts: list[str]
     subprotocols: list[str]
+    request: Mapping[str, Any]
+    """The whole request as ASGI has it, for whoever tells who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Denied:
 class Accepted:
     """A socket, and what its messages go to."""
 
-    connect: Connect
+    connect: Callable[[Wake], Link]
     subprotocol: str | None = None
 
 

@@ -6,9 +6,10 @@ answers from a page that did not ask for them. Each connection is one recording.
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from micwire.transports.handshake import (
     Denied,
     Handshake,
     OriginCheck,
+    Wake,
 )
 
 MAX_TITLE_CHARACTERS = 1_000
@@ -82,14 +84,14 @@ class PlainDoor:
     """`GET /websocket`.
 
     Args:
-        connect: Makes the link of a new socket.
+        connect: Makes the link of a new socket, for whom the request tells.
         may_connect: The Origin check.
         max_message_bytes: The largest message of a page.
     """
 
     def __init__(
         self,
-        connect: Callable[[Callable[[], None]], RecorderLink],
+        connect: Callable[[Wake, Mapping[str, Any]], RecorderLink],
         may_connect: OriginCheck,
         max_message_bytes: int,
     ) -> None:
@@ -105,7 +107,12 @@ class PlainDoor:
             query = PlainQuery.parse(handshake.query)
         except MicwireError as error:
             return Denied(HTTPStatus.BAD_REQUEST, f"Bad query: {error}.")
-        return Accepted(lambda wake: PlainLink(self._connect, wake, query, self._max_message_bytes))
+        request = handshake.request
+        return Accepted(
+            lambda wake: PlainLink(
+                lambda woken: self._connect(woken, request), wake, query, self._max_message_bytes
+            )
+        )
 
 
 class PlainLink:
@@ -113,8 +120,8 @@ class PlainLink:
 
     def __init__(
         self,
-        connect: Callable[[Callable[[], None]], RecorderLink],
-        wake: Callable[[], None],
+        connect: Callable[[Wake], RecorderLink],
+        wake: Wake,
         query: PlainQuery,
         max_message_bytes: int,
     ) -> None:

@@ -15,11 +15,11 @@ from micwire.transports.handshake import (
     NO_SUCH_DOOR,
     ORIGIN_DENIED,
     Accepted,
-    Connect,
     Denied,
     Door,
     Handshake,
     OriginCheck,
+    Wake,
 )
 
 Message = MutableMapping[str, Any]  # as ASGI has it
@@ -32,11 +32,13 @@ class StreamDoor:
     """`GET /v1/stream`.
 
     Args:
-        connect: Makes the link of a new socket.
+        connect: Makes the link of a new socket, for whom the request tells.
         may_connect: The Origin check.
     """
 
-    def __init__(self, connect: Connect, may_connect: OriginCheck) -> None:
+    def __init__(
+        self, connect: Callable[[Wake, Mapping[str, Any]], Link], may_connect: OriginCheck
+    ) -> None:
         self._connect = connect
         self._may_connect = may_connect
 
@@ -49,7 +51,8 @@ class StreamDoor:
                 HTTPStatus.BAD_REQUEST,
                 f"This address speaks the WebSocket subprotocol {SUBPROTOCOL}: offer it.",
             )
-        return Accepted(self._connect, SUBPROTOCOL)
+        request = handshake.request
+        return Accepted(lambda wake: self._connect(wake, request), SUBPROTOCOL)
 
 
 class AsgiSockets:
@@ -83,10 +86,11 @@ def _handshake(scope: Scope) -> Handshake:
         origins=values(b"origin"),
         hosts=values(b"host"),
         subprotocols=list(scope["subprotocols"]),
+        request=scope,
     )
 
 
-async def _carry(connect: Connect, receive: Receive, send: Send) -> None:
+async def _carry(connect: Callable[[Wake], Link], receive: Receive, send: Send) -> None:
     """Move messages both ways until the link or the socket is closed."""
     wake = asyncio.Event()
     link = connect(wake.set)

@@ -1,0 +1,169 @@
+"""What the command line runs: the application under uvicorn, with our own order of life.
+
+Sockets take the shorter way of `direct`. Whoever brings a server of their own needs
+nothing from here.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import socket
+import sys
+import threading
+from functools import partial
+from typing import cast
+
+import structlog
+import uvicorn
+import uvloop
+
+from micwire.api.origin import is_loopback
+from micwire.app import MicwireApp
+from micwire.config import Config
+from micwire.core.errors import MicwireError
+from micwire.core.session import Limits
+from micwire.transports.direct import DirectSocket
+
+EXIT_TEMPORARY_FAILURE = 75
+"""EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
+_GC_THRESHOLDS = (10_000, 20, 20)
+_SWITCH_S = 0.001
+"""Python lets a thread that is busy go on for 5 ms, each time that another one wants to run."""
+
+
+class PortTakenError(MicwireError):
+    """The address can't be listened on."""
+
+    code = "port-taken"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with micwire's order of starting and stopping."""
+
+    def __init__(self, config: uvicorn.Config, app: MicwireApp, address: str) -> None:
+        super().__init__(config)
+        self._app = app
+        self._address = address
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        # Not raised again at the end, as uvicorn would: a stop that was asked for exits with 0.
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        print(f"micwire is at {self._address}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.stop()
+        await super().shutdown(sockets=sockets)
+
+
+def serve(config: Config) -> int:
+    """Run a server until it is told to stop; return the exit status.
+
+    Raises:
+        MicwireError: It can't begin: the port or the data directory is taken, or what is
+            in it can't be recovered.
+    """
+    configure_logging()
+    _allow_descriptors()
+    sock = _bind(config.host, config.port)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    address = f"http://{host}:{sock.getsockname()[1]}"
+    if not is_loopback(config.host):
+        print(
+            f"WARNING: {address} can be reached from other machines, and nothing asks who"
+            " is there: everybody who reaches it can record and listen. Put it behind a"
+            " proxy with a sign-in, or use --host 127.0.0.1.",
+            file=sys.stderr,
+        )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, sock, address))
+
+
+async def _serve(config: Config, sock: socket.socket, address: str) -> int:
+    log = structlog.get_logger("micwire")
+    failed = False
+
+    def on_failed(error: MicwireError) -> None:
+        nonlocal failed
+        failed = True
+        log.error("storage failed; exiting", code=error.code, reason=str(error))
+        # Time for clients to hear it; and an end even if a thread hangs in the kernel.
+        asyncio.get_running_loop().call_later(1.5, partial(setattr, server, "should_exit", True))
+        deadline = threading.Timer(4.0, os._exit, (EXIT_TEMPORARY_FAILURE,))
+        deadline.daemon = True
+        deadline.start()
+
+    app = MicwireApp(config, on_failed, is_local=is_loopback(config.host))
+    server = _Server(_uvicorn_config(app), app, address)
+    try:
+        await app.start()
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        if config.analyzers:  # an ack must not wait so long for one that computes
+            sys.setswitchinterval(_SWITCH_S)
+        await server.serve(sockets=[sock])
+    finally:
+        sock.close()
+        await app.close()
+    return EXIT_TEMPORARY_FAILURE if failed else 0
+
+
+def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws=cast("type[asyncio.Protocol]", partial(DirectSocket, app.doors)),
+        # Above our own limit, so that a client that is over it is told so by an `error`.
+        ws_max_size=4 * Limits().max_message_bytes,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit of open files as far as we may: a stream takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise PortTakenError(
+            f"can't listen on {host}:{port}: {error.strerror or error}."
+            " Choose another port with --port (0 takes a free one)"
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def configure_logging() -> None:
+    """Log to standard error, one line an event: fixed text, values as fields."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
