@@ -21,6 +21,7 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": FAMILIES,
     "acks": ("link",),
     "recorder": ("link", "acks", "events"),
+    "api": ("library",),  # its routes are those of the library
     "server": ("app", "api", "config", "transports"),
     "analysis": ("blocks", "results"),
     "analyzers": ("blocks",),

@@ -26,8 +26,8 @@ from starlette.routing import Mount, Route
 
 from micwire.access.open import OpenAccess
 from micwire.analysis import Analysis, load_analyzers
-from micwire.api.audio import audio_response
 from micwire.api.caller import Caller
+from micwire.api.found import Found
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.origin import OriginRule
 from micwire.api.problems import (
@@ -37,6 +37,7 @@ from micwire.api.problems import (
     person_who_may,
     problem_response,
 )
+from micwire.api.sound import SoundRoutes
 from micwire.api.web import WebFiles
 from micwire.config import MIB, Config
 from micwire.core.errors import MicwireError
@@ -50,6 +51,7 @@ from micwire.events import Events
 from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
 from micwire.journal.local import LocalJournal
+from micwire.library.peaks import PeakStore
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.link import Connection
 from micwire.lock import DataLock
@@ -97,11 +99,18 @@ class MicwireApp:
             self._files("journal"),
             segment_bytes=int(config.segment_mb * MIB),
         )
+        self._peaks = PeakStore(
+            str(data / ".micwire" / "peaks"),
+            self._files("peaks"),
+            self._unfinished,
+            _log_peaks,
+        )
         self._library = WavWriter(
             data,
             LibraryFiles(self._files("wav"), self._files("sidecar"), self._files("closed")),
             oldest_pins=self._journal.oldest_pins,
             backlog_bytes=lambda: self._journal.kept_bytes,
+            on_deleted=self._peaks.forget,
         )
         self._limits = Limits()
         self._recorder: Recorder | None = None
@@ -113,7 +122,7 @@ class MicwireApp:
                 Route("/healthz", self._health),
                 Route("/metrics", partial(_metrics, metrics)),
                 Route("/api/v1/recordings/{recording}", self._recording),
-                Route("/api/v1/recordings/{recording}/audio", self._audio),
+                *SoundRoutes(self._find, self._peaks).routes(),
                 Mount("/", GZipMiddleware(WebFiles(), compresslevel=4)),
             ],
             middleware=[Middleware(Caller, access=self.access)],
@@ -127,6 +136,9 @@ class MicwireApp:
             ),
         }
         self._sockets = AsgiSockets(self.doors)
+
+    def _unfinished(self) -> list[tuple[str, Readable]]:
+        return self._library.unfinished()
 
     def _files(self, area: str) -> Files:
         files = LocalFiles()
@@ -184,6 +196,7 @@ class MicwireApp:
             on_failed=self._on_failed,
         )
         await self._recorder.start()
+        self._peaks.start()
 
     async def stop(self) -> None:
         """Take nothing new, make everything durable, and close every link with 1012."""
@@ -196,6 +209,7 @@ class MicwireApp:
             await self._recorder.close()
         if self._analysis is not None:
             await to_thread.run_sync(self._analysis.close)
+        await to_thread.run_sync(self._peaks.close)
         if self._lock is not None:
             self._lock.release()
 
@@ -253,26 +267,22 @@ class MicwireApp:
         except FileNotFoundError:
             raise no_such_recording() from None
 
-    async def _audio(self, request: Request) -> Response:
-        person = person_who_may(request, Scope.READ)
-        recording = request.path_params["recording"]
+    async def _find(self, person: Person, recording: str) -> Found:
+        """Return what can be heard of a recording, for the routes of its sound."""
         readable = self._library.readable(recording) if is_uuid(recording) else None
         state = None if readable is None else self.recorder.state(recording)
+        is_there = partial(self._is_there, recording)
         if readable is not None and state is not None:
             if not person.sees(state.about.owner):
                 raise no_such_recording()
-            return audio_response(request, readable, None, partial(self._is_there, recording))
+            fields = sidecar_fields(state, "recording", None)
+            return Found(recording, readable, fields, None, is_there)
         closed = await self._closed(recording, person)
         path = self.config.data / f"{closed.path}.wav"
         if not await to_thread.run_sync(path.exists):
             raise no_such_recording()
-        offset = header_bytes(closed.format)
-        return audio_response(
-            request,
-            Readable(str(path), closed.format, offset, closed.frames),
-            closed.digest,
-            lambda: True,
-        )
+        readable = Readable(str(path), closed.format, header_bytes(closed.format), closed.frames)
+        return Found(recording, readable, {}, closed.digest, is_there)
 
     def _is_there(self, recording: str) -> bool:
         # A recording that grew when the download began may have been finished since; only
@@ -321,6 +331,11 @@ def _log_stopped(analyzer: str | None, error: BaseException) -> None:
         reason=repr(error),
         where=f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None,
     )
+
+
+def _log_peaks(error: OSError) -> None:
+    """Note that waveforms can't be kept; they are computed again when there is room."""
+    structlog.get_logger("micwire").warning("peaks can't be kept", reason=repr(error))
 
 
 def _max_file_bytes(data: Path) -> int:

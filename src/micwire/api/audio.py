@@ -13,6 +13,7 @@ from anyio import CancelScope, to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from micwire.api.found import Found
 from micwire.core import wav
 from micwire.core.interfaces import Readable
 
@@ -26,17 +27,9 @@ class _Slice:
     end: int
 
 
-def audio_response(
-    request: Request, readable: Readable, etag: str | None, is_there: Callable[[], bool]
-) -> Response:
-    """Return the WAV or the range of it that is asked for.
-
-    Args:
-        request: A GET or HEAD request.
-        readable: The recording as it is now.
-        etag: Names these very bytes; None while the recording grows.
-        is_there: Whether the recording may still be read; asked before each piece.
-    """
+def audio_response(request: Request, found: Found) -> Response:
+    """Return the WAV or the range of it that a GET or HEAD request asks for."""
+    readable, etag = found.readable, found.digest
     head = wav.header(readable.format, readable.frames)
     padding = bytes(wav.padding(readable.format, readable.frames))
     total = len(head) + readable.frames * readable.format.frame_bytes + len(padding)
@@ -56,7 +49,7 @@ def audio_response(
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="audio/wav")
     return StreamingResponse(
-        _stream(readable, head, padding, part, is_there),
+        _stream(readable, head, padding, part, found.is_there),
         status_code=status,
         headers=headers,
         media_type="audio/wav",

@@ -64,6 +64,12 @@ class _Entry:
         """Return the directory that the WAV and the sidecar are in."""
         return self.wav.path.rpartition("/")[0]
 
+    @property
+    def readable(self) -> Readable:
+        """Return what can be read of the WAV now."""
+        file = self.wav
+        return Readable(file.path, file.format, file.data_offset, file.written)
+
 
 class WavWriter:
     """The library of a data directory; see `Library` for what it promises.
@@ -74,6 +80,8 @@ class WavWriter:
         oldest_pins: Which recordings keep the journal's oldest segment, to sync them first.
         backlog_bytes: How large the journal is now.
         max_backlog_bytes: Above this, WAVs are synced early to make the journal shorter.
+        on_deleted: Removes what was derived from a recording; called before it is told that
+            the recording is gone.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class WavWriter:
         oldest_pins: Callable[[], list[bytes]] = list,
         backlog_bytes: Callable[[], int] = int,
         max_backlog_bytes: int = 256 << 20,
+        on_deleted: Callable[[str], None] = lambda recording: None,
     ) -> None:
         self._data = str(data)
         self._files = files
@@ -94,6 +103,7 @@ class WavWriter:
         self._oldest_pins = oldest_pins
         self._backlog_bytes = backlog_bytes
         self._max_backlog_bytes = max_backlog_bytes
+        self._on_deleted = on_deleted
         self._entries: dict[bytes, _Entry] = {}
         self._directories: set[str] = set()
         """Directories whose names are durable, as far as this process knows."""
@@ -255,10 +265,15 @@ class WavWriter:
     def readable(self, recording: str) -> Readable | None:
         """Return what can be read of an unfinished recording. Never blocks."""
         entry = self._entries.get(recording_bytes(recording))
-        if entry is None or entry.state.is_deleted:
-            return None
-        file = entry.wav
-        return Readable(file.path, file.format, file.data_offset, file.written)
+        return None if entry is None or entry.state.is_deleted else entry.readable
+
+    def unfinished(self) -> list[tuple[str, Readable]]:
+        """Return what can be read of all unfinished recordings, by id. Never blocks."""
+        return [
+            (entry.state.about.recording, entry.readable)
+            for entry in tuple(self._entries.values())
+            if not entry.state.is_deleted
+        ]
 
     def close(self) -> None:
         """File and sync what was taken, then end. Blocks."""
@@ -483,6 +498,7 @@ class WavWriter:
         self._files.wav.unlink(entry.wav.path)
         for suffix in (".json", ".jsonl"):  # what analyzers said of it, too
             self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}{suffix}")
+        self._on_deleted(about.recording)
         self._with_room(lambda: self._sync_names([entry]))
         self._close(key, closed)
 
