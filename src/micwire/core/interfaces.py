@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from micwire.core.audio import Format
+from micwire.core.catalogue import Page, Query, Usage
 from micwire.core.errors import MicwireError
 from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState
@@ -305,4 +306,24 @@ class RecorderLink(Link, Protocol):
 
     def refuse(self, code: str, message: str) -> None:
         """Close with an error, for a rule of the carrier that the peer broke."""
+        ...
+
+
+class Catalogue(Protocol):
+    """An index of all recordings. Every method raises `CatalogueUnavailableError`."""
+
+    async def page(self, query: Query, person: Person) -> Page:
+        """Return a page of what the person sees.
+
+        Raises:
+            BadCursorError: The cursor is not from a list in this order.
+        """
+        ...
+
+    async def tags(self, person: Person) -> list[tuple[str, int]]:
+        """Return the tags that the person sees with how many recordings have each, by name."""
+        ...
+
+    async def usage(self, owner: str) -> Usage:
+        """Return how much a person's recordings take."""
         ...
