@@ -1,0 +1,1 @@
+"""HTTPS of our own server: who we are, the certificate that says so, and where we are found."""
