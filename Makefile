@@ -10,7 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Command and Debian package of what only the tests need.
 NODE := node:nodejs npm:npm
-TOOLS := chromium:chromium ffprobe:ffmpeg firefox-esr:firefox-esr $(NODE) pulseaudio:pulseaudio sox:sox
+TOOLS := caddy:caddy certutil:libnss3-tools chromium:chromium ffprobe:ffmpeg firefox-esr:firefox-esr \
+	$(NODE) nginx:nginx-light openssl:openssl pulseaudio:pulseaudio sox:sox
 TYPED := tsconfig.json tsconfig.worker.json tsconfig.worklet.json tests/web tests/web/journal
 TSC := node_modules/.bin/tsc
 NPM_BUILD := build/npm

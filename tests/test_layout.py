@@ -22,7 +22,7 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "acks": ("link",),
     "recorder": ("link", "acks", "events"),
     "api": ("library",),  # its routes are those of the library
-    "server": ("app", "api", "config", "transports"),
+    "server": ("app", "api", "config", "https", "transports"),
     "analysis": ("blocks", "results"),
     "analyzers": ("blocks",),
 }

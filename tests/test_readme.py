@@ -140,7 +140,7 @@ def test_the_settings_are_those_of_the_program() -> None:
                 f"`{_flag(name)}`" if _flag(name) in flags else "",
                 f"`MICWIRE_{name.upper()}`",
                 f"`{name}`",
-                f"`{default}`" if default != "" else "",
+                f"`{default}`" if default not in ("", None) else "",
                 str(field.description),
             ]
         )

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from micwire.access.open import OpenAccess
@@ -91,6 +91,8 @@ class MicwireApp:
         self.config = config
         self.access: Access = access or OpenAccess()
         self.events = Events()
+        self.authority: Path | None = None
+        """The certificate of the server's own authority, if it made itself one."""
         self._hit = failpoint(config.failpoint)
         self._lock: DataLock | None = None
         data = config.data
@@ -120,6 +122,7 @@ class MicwireApp:
         self._routes = Starlette(
             routes=[
                 Route("/healthz", self._health),
+                Route("/ca.crt", self._certificate),
                 Route("/metrics", partial(_metrics, metrics)),
                 Route("/api/v1/recordings/{recording}", self._recording),
                 *SoundRoutes(self._find, self._peaks).routes(),
@@ -251,6 +254,12 @@ class MicwireApp:
         else:
             status = "stopping" if recorder.is_stopping else "ok"
         return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+
+    async def _certificate(self, request: Request) -> Response:
+        """Hand out what devices are to trust; by its type a phone offers to install it."""
+        if self.authority is None:
+            raise HTTPException(404, "This server has no authority of its own.")
+        return FileResponse(self.authority, media_type="application/x-x509-ca-cert")
 
     async def _recording(self, request: Request) -> Response:
         person = person_who_may(request, Scope.READ)

@@ -14,6 +14,7 @@ import base64
 import contextlib
 import random
 import secrets
+import ssl
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -83,6 +84,7 @@ def connect(
     started_at: str | None = None,
     analyzers: Sequence[str] | None = None,
     token: str | None = None,
+    trust: ssl.SSLContext | None = None,
     max_unacked_bytes: int = 64 << 20,
     open_timeout_s: float | None = 10.0,
     on_state: Callable[[LinkState], None] | None = None,
@@ -106,6 +108,8 @@ def connect(
         started_at: Time of the first frame, RFC 3339; without it now.
         analyzers: Names of analyzers to run; without it the server's own choice.
         token: Sent as `Authorization: Bearer` with each handshake.
+        trust: Which certificates of an https server are good; without it those that the
+            system trusts. `ssl.create_default_context(cafile="ca.crt")` trusts one authority.
         max_unacked_bytes: How much sound may wait here; beyond it `write` waits.
         open_timeout_s: How long entering the block tries to reach the server. None
             returns at once, and keeps what is written until there is a server.
@@ -143,6 +147,7 @@ def connect(
         message,
         sender,
         token=token,
+        trust=trust,
         max_unacked_bytes=max_unacked_bytes,
         open_timeout_s=open_timeout_s,
         on_state=on_state,
@@ -173,6 +178,7 @@ class Recording:
         sender: Sender,
         *,
         token: str | None,
+        trust: ssl.SSLContext | None,
         max_unacked_bytes: int,
         open_timeout_s: float | None,
         on_state: Callable[[LinkState], None] | None,
@@ -195,6 +201,7 @@ class Recording:
         self._stream_url, self._base_url = _addresses(url)
         self._sender = sender
         self._token = token
+        self._ssl = (trust or True) if self._stream_url.startswith("wss:") else None
         self._max_unacked_bytes = max_unacked_bytes
         self._open_timeout_s = open_timeout_s
         self._on_state = on_state
@@ -426,6 +433,7 @@ class Recording:
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
             additional_headers=headers,
+            ssl=self._ssl,
             open_timeout=OPENED_TIMEOUT_S,
             ping_interval=None,  # acks are the heartbeat; pings of the server are answered
             close_timeout=1,

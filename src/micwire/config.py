@@ -4,9 +4,9 @@ Flags beat the environment (`MICWIRE_*`), which beats `micwire.toml`, which beat
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -31,6 +31,15 @@ class Config(BaseSettings):
     allow_origin: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Further origins whose pages may record, such as https://app.example."
     )
+    https: bool = Field(
+        False,
+        description="Speak https, with a certificate of an authority that the server makes for"
+        " itself.",
+    )
+    tls_cert: Path | None = Field(
+        None, description="Speak https with this certificate (PEM, with those above it)."
+    )
+    tls_key: Path | None = Field(None, description="The key of `tls_cert` (PEM, no password).")
     min_free_mb: float = Field(
         256,
         ge=0,
@@ -64,6 +73,17 @@ class Config(BaseSettings):
             if scheme not in ("http", "https") or not rest or "/" in rest:
                 raise ValueError(f"{origin!r} is no origin; one looks like https://app.example")
         return tuple(origin.lower() for origin in value)
+
+    @model_validator(mode="after")
+    def _check_certificate(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together")
+        return self
+
+    @property
+    def is_https(self) -> bool:
+        """Tell whether the server itself speaks https."""
+        return self.https or self.tls_cert is not None
 
     @classmethod
     def settings_customise_sources(

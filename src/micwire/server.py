@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
@@ -17,12 +18,14 @@ from typing import cast
 import structlog
 import uvicorn
 import uvloop
+from anyio import to_thread
 
 from micwire.api.origin import is_loopback
 from micwire.app import MicwireApp
 from micwire.config import Config
 from micwire.core.errors import MicwireError
 from micwire.core.session import Limits
+from micwire.https.keeper import Keeper, given_certificate, local_certificate
 from micwire.transports.direct import DirectSocket
 
 EXIT_TEMPORARY_FAILURE = 75
@@ -41,10 +44,12 @@ class PortTakenError(MicwireError):
 class _Server(uvicorn.Server):
     """uvicorn, with micwire's order of starting and stopping."""
 
-    def __init__(self, config: uvicorn.Config, app: MicwireApp, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, app: MicwireApp, port: int) -> None:
         super().__init__(config)
         self._app = app
-        self._address = address
+        self._port = port
+        self.keeper: Keeper | None = None
+        """Of the certificate, if the server speaks https."""
 
     def handle_exit(self, sig: int, frame: object) -> None:
         # Not raised again at the end, as uvicorn would: a stop that was asked for exits with 0.
@@ -53,8 +58,13 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        lines = [f"micwire is at {_address(self._app.config, self._port)}"]
+        if self.keeper is not None:
+            self.config.ssl = self.keeper.certificate.context
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.keeper.reload)
+            lines += await to_thread.run_sync(self.keeper.greet, self._port)
         await super().startup(sockets=sockets)
-        print(f"micwire is at {self._address}", flush=True)
+        print("\n".join(lines), flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._app.stop()
@@ -71,9 +81,9 @@ def serve(config: Config) -> int:
     configure_logging()
     _allow_descriptors()
     sock = _bind(config.host, config.port)
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"http://{host}:{sock.getsockname()[1]}"
+    port: int = sock.getsockname()[1]
     if not is_loopback(config.host):
+        address = _address(config, port)
         print(
             f"WARNING: {address} can be reached from other machines, and nothing asks who"
             " is there: everybody who reaches it can record and listen. Put it behind a"
@@ -81,10 +91,16 @@ def serve(config: Config) -> int:
             file=sys.stderr,
         )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, sock, address))
+        return runner.run(_serve(config, sock, port))
 
 
-async def _serve(config: Config, sock: socket.socket, address: str) -> int:
+def _address(config: Config, port: int) -> str:
+    scheme = "https" if config.is_https else "http"
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"{scheme}://{host}:{port}"
+
+
+async def _serve(config: Config, sock: socket.socket, port: int) -> int:
     log = structlog.get_logger("micwire")
     failed = False
 
@@ -99,9 +115,14 @@ async def _serve(config: Config, sock: socket.socket, address: str) -> int:
         deadline.start()
 
     app = MicwireApp(config, on_failed, is_local=is_loopback(config.host))
-    server = _Server(_uvicorn_config(app), app, address)
+    server = _Server(_uvicorn_config(app), app, port)
+    watching: asyncio.Task[None] | None = None
     try:
         await app.start()
+        if config.is_https:
+            server.keeper = await to_thread.run_sync(_keeper, config)
+            app.authority = server.keeper.authority
+            watching = asyncio.create_task(server.keeper.watch())
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -111,12 +132,21 @@ async def _serve(config: Config, sock: socket.socket, address: str) -> int:
         await server.serve(sockets=[sock])
     finally:
         sock.close()
+        if watching is not None:
+            watching.cancel()
         await app.close()
     return EXIT_TEMPORARY_FAILURE if failed else 0
 
 
+def _keeper(config: Config) -> Keeper:
+    """Return who looks after the certificate. Blocks."""
+    if config.tls_cert is not None and config.tls_key is not None:
+        return given_certificate(config.tls_cert, config.tls_key)
+    return local_certificate(config.data / ".micwire" / "https", config.host)
+
+
 def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http="httptools",
         ws=cast("type[asyncio.Protocol]", partial(DirectSocket, app.doors)),
@@ -128,6 +158,8 @@ def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    config.load()
+    return config
 
 
 def _allow_descriptors() -> None:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
 FAKE_MIC_RATE = 44_100
 """Chromium's fake microphone runs at this rate; another file would be resampled."""
-_READY = re.compile(r"(?:micwire is at|running on) (http://[^\s/]+)")
+_READY = re.compile(r"(?:micwire is at|running on) (https?://[^\s/]+)")
 
 
 class Server:

@@ -158,7 +158,7 @@ _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(["__main__", "micwire.server", "tests.faults.harness"])
 # To start one process and to ask for the end of another are not safe on two threads.
 _ONE_AT_A_TIME = threading.Lock()
-_ADDRESS = re.compile(r"micwire is at http://\S+:(\d+)\n")
+_ADDRESS = re.compile(r"micwire is at https?://\S+:(\d+)\n")
 
 
 def _die_with(process: int) -> None:

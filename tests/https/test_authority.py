@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 
 from micwire.https.authority import Authority, Identity
+from micwire.https.certificate import fingerprint
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NAMES = ["localhost", "127.0.0.1", "::1", "studio", "studio.local", "192.168.1.5"]
@@ -78,11 +79,11 @@ def test_it_is_renewed_when_it_must_be_and_the_authority_stays(
 ) -> None:
     authority = Authority(tmp_path)
     before = certificate(authority.identity(NAMES, NOW))
-    fingerprint = authority.fingerprint()
+    before_it = fingerprint(authority.certificate)
     after = authority.identity(chosen, NOW + later)
     assert certificate(after) != before
     assert names(after) == chosen
-    assert authority.fingerprint() == fingerprint
+    assert fingerprint(authority.certificate) == before_it
 
 
 def test_it_lives_no_longer_than_apples_devices_take(tmp_path: Path) -> None:
@@ -106,6 +107,6 @@ def test_files_that_are_no_pair_are_made_anew(tmp_path: Path, name: str) -> None
 def test_an_authority_near_its_end_is_replaced(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.identity(NAMES, NOW)
-    fingerprint = authority.fingerprint()
+    before_it = fingerprint(authority.certificate)
     authority.identity(NAMES, NOW + timedelta(days=3650 - 396))
-    assert authority.fingerprint() != fingerprint
+    assert fingerprint(authority.certificate) != before_it

@@ -73,6 +73,25 @@ def serve(
             " may be given several times.",
         ),
     ] = None,
+    https: Annotated[
+        bool,
+        typer.Option(
+            "--https",
+            help="Speak https, with a certificate of an authority that the server makes for itself;"
+            " shows phones the way. Needs micwire[https].",
+        ),
+    ] = False,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Speak https with this certificate (PEM, with those above it); a new one is taken"
+            " up while recordings go on.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its key (PEM, no password).")
+    ] = None,
     min_free_mb: Annotated[
         float | None,
         typer.Option(
@@ -105,6 +124,7 @@ def serve(
     micwire serve --port 0 --data /srv/recordings
     micwire serve --host 0.0.0.0 --allow-origin https://app.example
     micwire serve --analyzers level
+    micwire serve --host 0.0.0.0 --https
     """
     from micwire.config import Config
     from micwire.server import serve as run_server
@@ -114,6 +134,9 @@ def serve(
         "port": port,
         "data": data,
         "allow_origin": None if allow_origin is None else tuple(allow_origin),
+        "https": https or None,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
         "min_free_mb": min_free_mb,
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,
@@ -145,6 +168,14 @@ def send(
         str | None,
         typer.Option(envvar="MICWIRE_TOKEN", help="For a server that asks who is there."),
     ] = None,
+    cacert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Trust a server whose certificate is of this authority (PEM), such as the"
+            " .micwire/https/ca.crt of its data directory.",
+        ),
+    ] = None,
     connect_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds to try to reach the server at first.")
     ] = 10.0,
@@ -164,7 +195,13 @@ def send(
 
     raise typer.Exit(
         send_file(
-            file, url, is_fast=fast, title=title, token=token, connect_timeout_s=connect_timeout
+            file,
+            url,
+            is_fast=fast,
+            title=title,
+            token=token,
+            authority=cacert,
+            connect_timeout_s=connect_timeout,
         )
     )
 
@@ -272,6 +309,8 @@ def _first_of(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return f"micwire.toml can't be read: {error}"
     first = error.errors()[0]
+    if not first["loc"]:  # a rule about several of them
+        return f"the settings don't fit together: {first['msg'].removeprefix('Value error, ')}"
     name = ".".join(str(part) for part in first["loc"])
     return f"the setting {name!r} can't be used: {first['msg']} (it is {first['input']!r})"
 

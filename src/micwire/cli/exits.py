@@ -16,6 +16,8 @@ INTERRUPTED = 130
 EXIT_CODES = {
     "bad-analyzer": USAGE,
     "bad-audio-file": USAGE,
+    "bad-certificate": USAGE,
+    "missing-package": USAGE,
     "unsupported-format": USAGE,
     "unreachable": UNAVAILABLE,
     "port-taken": UNAVAILABLE,

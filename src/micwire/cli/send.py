@@ -5,6 +5,7 @@ Reading blocks, so it happens on threads of its own; they never keep the program
 
 import asyncio
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def send_file(
     is_fast: bool,
     title: str | None,
     token: str | None,
+    authority: Path | None,
     connect_timeout_s: float,
 ) -> int:
     """Stream a file and return the exit code.
@@ -50,8 +52,16 @@ def send_file(
         title = Path(name).name
     try:
         recording = connect(
-            url, source.format, title=title, token=token, open_timeout_s=connect_timeout_s
+            url,
+            source.format,
+            title=title,
+            token=token,
+            trust=None if authority is None else ssl.create_default_context(cafile=authority),
+            open_timeout_s=connect_timeout_s,
         )
+    except ssl.SSLError:
+        typer.echo(f"micwire: {authority} holds no certificate in PEM", err=True)
+        return USAGE
     except ValueError as error:
         typer.echo(f"micwire: {error}", err=True)
         return USAGE

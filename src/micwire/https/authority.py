@@ -92,11 +92,6 @@ class Authority:
             self._save("server", _new_certificate(authority, wanted, now), authority)
         return Identity(self._directory / "server.crt", self._directory / "server.key")
 
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the authority's certificate, as devices show it."""
-        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-
     def _load(self, name: str) -> _Pair | None:
         """Return what is kept under a name; None if it is not there, or no pair."""
         try:

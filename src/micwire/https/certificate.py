@@ -4,6 +4,7 @@ A new pair of files is tried aside, and used only if it is whole; connections th
 keep what they began with. Reading files blocks: call `load` and `has_changed` on a thread.
 """
 
+import hashlib
 import os
 import ssl
 from pathlib import Path
@@ -76,6 +77,12 @@ class Certificate:
                 f"{self.chain} and {self.key} are no certificate and its key: {reason}"
             ) from error
         return context
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a certificate in PEM, as devices show it. Blocks."""
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    return hashlib.sha256(der).digest().hex(":").upper()
 
 
 Stamp = tuple[tuple[int, int, int] | None, ...]

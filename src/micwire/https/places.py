@@ -5,7 +5,6 @@ Needs the packages `ifaddr` and `segno`. Blocks: asking for a host's name may as
 
 import io
 import socket
-from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 
 import ifaddr
@@ -77,23 +76,40 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def qr_code(text: str) -> str:
-    """Return a QR code to be printed on a terminal."""
+def qr_code(text: str) -> list[str]:
+    """Return the lines of a QR code for a terminal, dark on light whatever its colours are."""
     drawn = io.StringIO()
     segno.make(text, error="l").terminal(drawn, border=2, compact=True)
-    return drawn.getvalue()
+    return [f"\x1b[97;40m{line}\x1b[0m" for line in drawn.getvalue().splitlines()]
 
 
-def trust_words(certificate_url: str, fingerprint: str) -> Sequence[str]:
-    """Return the lines that say how a device comes to trust the authority."""
-    return (
-        "A browser warns of this certificate until it trusts the authority that this server"
-        " made for itself:",
-        f"  get it at {certificate_url} (go on past the warning once), and compare its SHA-256",
-        f"  fingerprint: {fingerprint}",
-        "  Android: Settings, Security, Encryption & credentials, Install a certificate, CA"
-        " certificate",
-        "  iPhone, iPad: Settings, Profile Downloaded, Install; then General, About, Certificate"
-        " Trust Settings",
-        "  Chrome, Edge, Firefox: Settings, search for certificates, Authorities, Import",
-    )
+def greeting(host: str, port: int, fingerprint: str, *, is_terminal: bool) -> list[str]:
+    """Return the lines that bring a phone to a server with a certificate of its own authority.
+
+    Args:
+        host: What the server listens on.
+        port: Its port.
+        fingerprint: That of the authority's certificate.
+        is_terminal: A QR code can be shown.
+    """
+    addresses = phone_addresses(host, port)
+    lines = []
+    if addresses:
+        lines += ["", f"On a phone in the same network open {addresses[0]}"]
+        lines += [f"  or {address}" for address in addresses[1:]]
+        lines += qr_code(addresses[0]) if is_terminal else []
+    else:
+        lines += ["", "Other devices can't reach it: for them add --host 0.0.0.0."]
+    first = addresses[0] if addresses else f"https://localhost:{port}"
+    return [
+        *lines,
+        "A browser warns of it until the device trusts the authority that this server made for"
+        " itself.",
+        f"Go on past the warning to {first}/ca.crt and compare its SHA-256 fingerprint:",
+        f"  {fingerprint}",
+        "Then, on Android: Settings, Security, Encryption & credentials, Install a certificate,"
+        " CA certificate.",
+        "iPhone, iPad: Settings, Profile Downloaded, Install; then General, About, Certificate"
+        " Trust Settings.",
+        "Chrome, Edge, Firefox: Settings, search for certificates, Authorities, Import.",
+    ]
