@@ -129,13 +129,17 @@ def listen_on_loopback_only() -> None:
     micwire.server._bind = lambda host, port: bind("127.0.0.1", port)
 
 
-def test_only_an_open_address_brings_a_warning(tmp_path: Path) -> None:
+def test_only_an_open_address_without_a_sign_in_brings_a_warning(tmp_path: Path) -> None:
     with Server(tmp_path / "local") as server:
         assert server.stderr == ""
         assert server.stop() == 0
     with Server(tmp_path / "spelled", host="localhost") as server:
         assert "WARNING" not in server.stderr
-    with Server(tmp_path / "open", host="0.0.0.0", prepare=listen_on_loopback_only) as server:
+    with Server(tmp_path / "token", host="0.0.0.0", prepare=listen_on_loopback_only) as server:
+        assert "WARNING" not in server.stderr
+    with Server(
+        tmp_path / "open", access="open", host="0.0.0.0", prepare=listen_on_loopback_only
+    ) as server:
         assert "WARNING" in server.stderr
         assert "--host 127.0.0.1" in server.stderr
 

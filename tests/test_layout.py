@@ -19,6 +19,7 @@ JOINERS = ("", "app", "cli", "__main__")
 """The parts that may import any other; "" is `micwire/__init__.py`."""
 MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": FAMILIES,
+    "access": ("api",),
     "acks": ("link",),
     "recorder": ("link", "acks", "events"),
     "api": ("library",),  # its routes are those of the library

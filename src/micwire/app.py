@@ -18,15 +18,19 @@ import structlog
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from micwire.access.open import OpenAccess
+from micwire.access.audit import FILE as AUDIT_FILE
+from micwire.access.audit import Audit
+from micwire.access.desk import Desk
+from micwire.access.guard import Guard, security_headers
+from micwire.access.routes import access_routes
+from micwire.access.store import FILE as STORE_FILE
+from micwire.access.store import Store
 from micwire.analysis import Analysis, load_analyzers
-from micwire.api.caller import Caller
 from micwire.api.found import Found
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.origin import OriginRule
@@ -74,7 +78,9 @@ class MicwireApp:
         config: Settings.
         on_failed: Called once when a write or sync has failed: the process should end.
         is_local: Only this machine can reach the server, by the loopback names.
-        access: Tells who asks; without it nobody has to sign in.
+        asks_token: Other machines can reach the server, and nobody before it asks who is
+            there: without users, a token is asked for.
+        access: Tells who asks, instead of users, tokens and invitations of our own.
 
     Everything begins with `start` and ends with `stop`, `close`; a server that speaks the
     lifespan protocol calls them.
@@ -86,10 +92,15 @@ class MicwireApp:
         on_failed: Callable[[MicwireError], None] = lambda error: None,
         *,
         is_local: bool = False,
+        asks_token: bool = False,
         access: Access | None = None,
     ) -> None:
         self.config = config
-        self.access: Access = access or OpenAccess()
+        self.desk = _desk(config, asks_token=asks_token)
+        """Users, sessions and tokens of our own; idle where `access` is somebody else's."""
+        self.access: Access = access or self.desk
+        self.headers = security_headers(config.allow_embedding)
+        """What every answer carries."""
         self.events = Events()
         self.authority: Path | None = None
         """The certificate of the server's own authority, if it made itself one."""
@@ -126,9 +137,9 @@ class MicwireApp:
                 Route("/metrics", partial(_metrics, metrics)),
                 Route("/api/v1/recordings/{recording}", self._recording),
                 *SoundRoutes(self._find, self._peaks).routes(),
+                *access_routes(self.desk),
                 Mount("/", GZipMiddleware(WebFiles(), compresslevel=4)),
             ],
-            middleware=[Middleware(Caller, access=self.access)],
             exception_handlers={ProblemError: problem_response, HTTPException: http_response},
         )
         self._rule = rule = OriginRule(config.allow_origin, is_local=is_local)
@@ -139,6 +150,7 @@ class MicwireApp:
             ),
         }
         self._sockets = AsgiSockets(self.doors)
+        self._guarded = Guard(self._serve, self.access, rule, self.headers)
 
     def _unfinished(self) -> list[tuple[str, Readable]]:
         return self._library.unfinished()
@@ -179,6 +191,7 @@ class MicwireApp:
             data, self._files("results"), analyzers, self._library.readable, _log_stopped
         )
         self._analysis.start()
+        await self.desk.start()
         self._recorder = Recorder(
             self._journal,
             self._library,
@@ -213,15 +226,20 @@ class MicwireApp:
         if self._analysis is not None:
             await to_thread.run_sync(self._analysis.close)
         await to_thread.run_sync(self._peaks.close)
+        await to_thread.run_sync(self.desk.close)
         if self._lock is not None:
             self._lock.release()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one connection of an ASGI server."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._guarded(scope, receive, send)
+
+    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
         elif not self._rule.is_own_name(
             [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         ):
@@ -325,6 +343,21 @@ class MicwireApp:
             commit_seconds=self._journal.commit_seconds,
             errors=counters.errors,
         )
+
+
+def _desk(config: Config, *, asks_token: bool) -> Desk:
+    folder = config.data / ".micwire"
+    return Desk(
+        Store(folder / STORE_FILE),
+        Audit(folder / AUDIT_FILE, _log_no_audit),
+        setting=config.access,
+        asks_token=asks_token,
+        session_days=config.session_days,
+    )
+
+
+def _log_no_audit(error: OSError) -> None:
+    structlog.get_logger("micwire").error("the audit log can't be written", reason=repr(error))
 
 
 async def _metrics(metrics: Metrics, request: Request) -> Response:

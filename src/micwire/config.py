@@ -4,7 +4,7 @@ Flags beat the environment (`MICWIRE_*`), which beats `micwire.toml`, which beat
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
@@ -40,6 +40,18 @@ class Config(BaseSettings):
         None, description="Speak https with this certificate (PEM, with those above it)."
     )
     tls_key: Path | None = Field(None, description="The key of `tls_cert` (PEM, no password).")
+    access: Literal["auto", "open", "token", "users"] = Field(
+        "auto",
+        description="Who has to sign in: `open` is nobody, `token` everybody, with the link that"
+        " is printed at the start, `users` everybody, as a user of `micwire user`; `auto` is"
+        " `users` once there are any, else `open` on a loopback address and `token` elsewhere.",
+    )
+    session_days: float = Field(
+        30, gt=0, le=400, description="Days that a browser stays signed in."
+    )
+    allow_embedding: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may show the server's own pages in a frame."
+    )
     min_free_mb: float = Field(
         256,
         ge=0,
@@ -60,12 +72,12 @@ class Config(BaseSettings):
         "", description="For tests: NAME:COUNT kills the process there, the COUNT-th time."
     )
 
-    @field_validator("allow_origin", "analyzers", mode="before")
+    @field_validator("allow_origin", "allow_embedding", "analyzers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
-    @field_validator("allow_origin")
+    @field_validator("allow_origin", "allow_embedding")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:

@@ -58,7 +58,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        lines = [f"micwire is at {_address(self._app.config, self._port)}"]
+        address = _address(self._app.config, self._port)
+        lines = [f"micwire is at {address}"]
+        if self._app.desk.start_token is not None:
+            lines.append(f"sign in with {self._app.desk.link(address)}")
         if self.keeper is not None:
             self.config.ssl = self.keeper.certificate.context
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.keeper.reload)
@@ -82,12 +85,12 @@ def serve(config: Config) -> int:
     _allow_descriptors()
     sock = _bind(config.host, config.port)
     port: int = sock.getsockname()[1]
-    if not is_loopback(config.host):
+    if config.access == "open" and not is_loopback(config.host):
         address = _address(config, port)
         print(
             f"WARNING: {address} can be reached from other machines, and nothing asks who"
-            " is there: everybody who reaches it can record and listen. Put it behind a"
-            " proxy with a sign-in, or use --host 127.0.0.1.",
+            " is there: everybody who reaches it can record and listen. Leave out --access open,"
+            " or use --host 127.0.0.1.",
             file=sys.stderr,
         )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -114,7 +117,8 @@ async def _serve(config: Config, sock: socket.socket, port: int) -> int:
         deadline.daemon = True
         deadline.start()
 
-    app = MicwireApp(config, on_failed, is_local=is_loopback(config.host))
+    is_local = is_loopback(config.host)
+    app = MicwireApp(config, on_failed, is_local=is_local, asks_token=not is_local)
     server = _Server(_uvicorn_config(app), app, port)
     watching: asyncio.Task[None] | None = None
     try:
@@ -149,7 +153,7 @@ def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http="httptools",
-        ws=cast("type[asyncio.Protocol]", partial(DirectSocket, app.doors)),
+        ws=cast("type[asyncio.Protocol]", partial(DirectSocket, app.doors, app.headers)),
         # Above our own limit, so that a client that is over it is told so by an `error`.
         ws_max_size=4 * Limits().max_message_bytes,
         lifespan="off",

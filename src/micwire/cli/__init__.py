@@ -92,6 +92,24 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its key (PEM, no password).")
     ] = None,
+    access: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO",
+            help="Who has to sign in: open is nobody; token everybody, with the link that is"
+            " printed at the start; users everybody, as a user of `micwire user`; auto is users"
+            " once there are any, else open on a loopback address and token elsewhere."
+            "  [default: auto]",
+        ),
+    ] = None,
+    allow_embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="An origin whose pages may show the server's own pages in a frame; may be given"
+            " several times.",
+        ),
+    ] = None,
     min_free_mb: Annotated[
         float | None,
         typer.Option(
@@ -137,6 +155,8 @@ def serve(
         "https": https or None,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
+        "access": access,
+        "allow_embedding": None if allow_embedding is None else tuple(allow_embedding),
         "min_free_mb": min_free_mb,
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,

@@ -45,18 +45,21 @@ class DirectSocket(asyncio.Protocol):
 
     Args:
         doors: What stands at which path.
+        headers: What a refusal carries, as every answer does.
         config, server_state, app_state: As uvicorn hands them to its own protocols.
     """
 
     def __init__(
         self,
         doors: Mapping[str, Door],
+        headers: Mapping[str, str],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, object],
     ) -> None:
         del app_state
         self._doors = doors
+        self._headers = headers
         self._max_size = config.ws_max_size
         self._connections = cast("set[object]", server_state.connections)
         self._loop = asyncio.get_running_loop()
@@ -268,7 +271,9 @@ class DirectSocket(asyncio.Protocol):
         self._flush()
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        self._websocket.send_response(self._websocket.reject(status, text))
+        response = self._websocket.reject(status, text)
+        response.headers.update(self._headers)
+        self._websocket.send_response(response)
         self._is_closing = True
 
     # ---- out -------------------------------------------------------------------------

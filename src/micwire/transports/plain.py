@@ -7,7 +7,7 @@ answers from a page that did not ask for them. Each connection is one recording.
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -39,6 +39,7 @@ class PlainQuery:
     """How the recording is stored."""
     title: str | None
     has_events: bool
+    ticket: str | None = field(default=None, repr=False)
 
     @staticmethod
     def parse(query: str) -> "PlainQuery":
@@ -68,6 +69,7 @@ class PlainQuery:
             Format.parse(first.get("store", Encoding.S16), rate, channels),
             title,
             events == "1",
+            first.get("ticket"),
         )
 
 
@@ -140,7 +142,13 @@ class PlainLink:
         self._wake = wake
         self._link.feed(
             encode_client(
-                Open(str(uuid4()), secrets.token_urlsafe(32), query.format, title=query.title)
+                Open(
+                    str(uuid4()),
+                    secrets.token_urlsafe(32),
+                    query.format,
+                    ticket=query.ticket,
+                    title=query.title,
+                )
             )
         )
 

@@ -1,0 +1,76 @@
+"""How often somebody may try to sign in: counts of failures, and how long to wait.
+
+Pure: the time is an argument. Counted by account and by address; an attempt counts from
+its beginning, so that a hundred at once are a hundred. An account is never locked for
+long, or anybody could lock its owner out.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+FREE_BY_ACCOUNT, LONGEST_BY_ACCOUNT_S = 5, 60.0
+FREE_BY_ADDRESS, LONGEST_BY_ADDRESS_S = 20, 900.0
+FORGOTTEN_S = 900.0
+KEPT = 20_000
+
+
+@dataclass(slots=True)
+class _Count:
+    failures: int = 0
+    latest: float = 0.0
+
+
+class Attempts:
+    """Failures of the last quarter of an hour; memory is bounded, the oldest go first."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+
+    def begin(self, account: str, address: str, now: float) -> float:
+        """Count an attempt, and return how many seconds it comes too early: 0 if it may be made.
+
+        An attempt that comes too early isn't counted: whoever waits gets his turn.
+        """
+        by_account, by_address = ("account", account), ("address", network_of(address))
+        wait_s = max(
+            self._wait_s(by_account, FREE_BY_ACCOUNT, LONGEST_BY_ACCOUNT_S, now),
+            self._wait_s(by_address, FREE_BY_ADDRESS, LONGEST_BY_ADDRESS_S, now),
+        )
+        if wait_s <= 0:
+            for key in (by_account, by_address):
+                self._count(key, now)
+        return max(0.0, wait_s)
+
+    def succeeded(self, account: str, address: str) -> None:
+        """Forget the failures of an account, and this one attempt of the address."""
+        self._counts.pop(("account", account), None)
+        count = self._counts.get(("address", network_of(address)))
+        if count is not None:
+            count.failures = max(0, count.failures - 1)
+
+    def _wait_s(self, key: tuple[str, str], free: int, longest_s: float, now: float) -> float:
+        count = self._counts.get(key)
+        if count is None or count.failures < free or now - count.latest > FORGOTTEN_S:
+            return 0.0
+        delay_s = min(longest_s, 2.0 ** min(count.failures - free, 30))
+        return count.latest + delay_s - now
+
+    def _count(self, key: tuple[str, str], now: float) -> None:
+        count = self._counts.setdefault(key, _Count())
+        if now - count.latest > FORGOTTEN_S:
+            count.failures = 0
+        count.failures += 1
+        count.latest = now
+        self._counts.move_to_end(key)
+        while len(self._counts) > KEPT:
+            self._counts.popitem(last=False)
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one address: of IPv6 a /64, which is what one household has."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip) if ip.version == 4 else ip.exploded[:19]

@@ -1,0 +1,331 @@
+"""The desk: who asks, and everything that signs somebody in or out.
+
+It joins the store, the passwords, the tickets and the audit log. Asked once for a request
+or an `open`, never for a message. The store blocks, so it is asked on threads.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from anyio import to_thread
+
+from micwire.access.attempts import Attempts
+from micwire.access.audit import Audit
+from micwire.access.credentials import Credentials, read_credentials
+from micwire.access.passwords import Passwords
+from micwire.access.secrets import TOKEN_PREFIX, hash_secret, is_secret, new_secret
+from micwire.access.store import Invitation, Store, Token, User
+from micwire.access.tickets import Tickets
+from micwire.core.people import LOCAL, Person, Scope
+
+ALL = frozenset(Scope)
+DAY_S = 86_400.0
+HOST_PERSON = "micwire.person"
+"""Key of an ASGI scope: a Person, or None, whom an application around us has let in."""
+
+
+class Mode(StrEnum):
+    """Who has to sign in."""
+
+    OPEN = "open"
+    """Nobody."""
+    TOKEN = "token"
+    """Everybody, with the token that the server printed as it began."""
+    USERS = "users"
+    """Everybody, as a user."""
+    HOST = "host"
+    """Everybody, in the application around us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, and how we know."""
+
+    person: Person | None
+    mode: Mode
+    session: str | None = None
+    """The value of the cookie, if it was that."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """So many attempts failed that this one has to wait."""
+
+    wait_s: float
+
+
+class Desk:
+    """Access for a server that may have users; see `Access`.
+
+    Args:
+        store: Users and what they have.
+        audit: What happens is noted there.
+        setting: `open`, `token`, `users`; or `auto`: users once there are any, else the
+            token or nothing, as `asks_token` says.
+        asks_token: Other machines can reach the server, and nobody before it asks who is there.
+        has_provider: People may also sign in through an OIDC provider.
+        session_days: How long a browser stays signed in.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        audit: Audit,
+        *,
+        setting: str,
+        asks_token: bool,
+        has_provider: bool = False,
+        session_days: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.audit = audit
+        self.has_provider = has_provider
+        self.start_token: str | None = None
+        """What a server without users prints as it begins; None where it is not asked for."""
+        self.mode = Mode.OPEN
+        """As of the last request."""
+        self._setting = setting
+        self._asks_token = asks_token
+        self._life_s = session_days * DAY_S
+        self._clock = clock
+        self._passwords = Passwords()
+        self._attempts = Attempts()
+        self._tickets = Tickets()
+        self._start_hash = ""
+
+    async def start(self) -> None:
+        """Look who has to sign in, and make the token that the server begins with."""
+        self.mode = await to_thread.run_sync(self._find_mode)
+        if self.mode is Mode.TOKEN:
+            self.start_token = new_secret()
+            self._start_hash = hash_secret(self.start_token)
+
+    def link(self, address: str) -> str:
+        """Return what to open in a browser, for a server at this address."""
+        if self.start_token is None:
+            return address
+        return f"{address.rstrip('/')}/#token={self.start_token}"
+
+    def close(self) -> None:
+        """End the audit log and close the store. Blocks."""
+        self.audit.close()
+        self.store.close()
+
+    def _find_mode(self) -> Mode:
+        if self._setting != "auto":
+            return Mode(self._setting)
+        if self.has_provider or self.store.has_users():
+            return Mode.USERS
+        return Mode.TOKEN if self._asks_token else Mode.OPEN
+
+    # ---- who asks ------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether nobody has to sign in."""
+        return self.mode is Mode.OPEN
+
+    async def person(self, request: Mapping[str, Any]) -> Person | None:
+        """Return who asks, by a cookie or a bearer token; None if nothing says so."""
+        return (await self.visitor(request)).person
+
+    async def visitor(self, request: Mapping[str, Any]) -> Visitor:
+        """Return who asks, and how we know."""
+        if HOST_PERSON in request:  # the application around us knows its own people
+            return Visitor(request[HOST_PERSON], Mode.HOST)
+        visitor = await to_thread.run_sync(self._look, read_credentials(request))
+        self.mode = visitor.mode
+        return visitor
+
+    def redeem(self, ticket: str) -> Person | None:
+        """Return whose ticket this is and forget it; None if it is not, or no longer, good."""
+        return self._tickets.redeem(ticket)
+
+    def issue_ticket(self, person: Person) -> str:
+        """Return a ticket for one socket of this person, good for 30 s."""
+        return self._tickets.issue(person)
+
+    def _look(self, given: Credentials) -> Visitor:
+        mode = self._find_mode()
+        if given.bearer is not None:
+            person = self._of_bearer(given.bearer, mode)
+            return Visitor(person or (LOCAL if mode is Mode.OPEN else None), mode)
+        if given.session is not None:
+            person = self._of_session(given, mode)
+            if person is not None:
+                return Visitor(person, mode, given.session)
+        return Visitor(LOCAL if mode is Mode.OPEN else None, mode)
+
+    def _of_bearer(self, bearer: str, mode: Mode) -> Person | None:
+        if mode is Mode.TOKEN and self._start_hash and is_secret(bearer, self._start_hash):
+            return LOCAL
+        token = self.store.token(hash_secret(bearer))
+        if token is None:
+            return None
+        if token.user is not None:
+            is_admin = token.user.is_admin and Scope.MANAGE in token.scopes
+            return Person(token.user.id, token.user.name, token.scopes, is_admin)
+        if mode is Mode.USERS:
+            return None  # from the days before there were users
+        return Person("", token.name, token.scopes, Scope.MANAGE in token.scopes)
+
+    def _of_session(self, given: Credentials, mode: Mode) -> Person | None:
+        session = self.store.session(hash_secret(given.session or ""))
+        if session is None or session.is_secure is not given.is_secure:
+            return None
+        if session.invitation is not None:
+            return _guest(session.invitation, session.consent)
+        if session.user is not None:
+            return Person(session.user.id, session.user.name, ALL, session.user.is_admin)
+        return None if mode is Mode.USERS else LOCAL
+
+    # ---- in and out ------------------------------------------------------------------
+
+    async def sign_in(
+        self, name: str, password: str, address: str, *, is_secure: bool
+    ) -> str | TooEarly | None:
+        """Return the cookie of a new session; None if name or password is wrong."""
+        account = name.strip().casefold()
+        wait_s = self._attempts.begin(account, address, time.monotonic())
+        if wait_s > 0:
+            self.audit.note("sign-in-too-early", how="password")
+            return TooEarly(wait_s)
+        user = await to_thread.run_sync(self.store.user, name)
+        kept = None if user is None else user.password
+        if not await self._passwords.is_password(password, kept) or user is None:
+            self.audit.note(
+                "sign-in-refused", how="password", user=None if user is None else user.id
+            )
+            return None
+        self._attempts.succeeded(account, address)
+        return await self.begin_session(user, how="password", is_secure=is_secure)
+
+    async def begin_session(self, user: User, *, how: str, is_secure: bool) -> str:
+        """Return the cookie of a new session of somebody who has proved who it is."""
+        cookie = new_secret()
+        await to_thread.run_sync(
+            lambda: self.store.add_session(
+                hash_secret(cookie), self._life_s, user=user.id, is_secure=is_secure
+            )
+        )
+        self.audit.note("sign-in", how=how, user=user.id)
+        return cookie
+
+    async def sign_in_by_token(self, token: str, *, is_secure: bool) -> str | None:
+        """Return the cookie of a new session for the token that the server printed."""
+        mode = await to_thread.run_sync(self._find_mode)
+        is_good = bool(self._start_hash) and is_secret(token, self._start_hash)
+        if mode is not Mode.TOKEN or not is_good:
+            self.audit.note("sign-in-refused", how="token")
+            return None
+        cookie = new_secret()
+        await to_thread.run_sync(
+            lambda: self.store.add_session(hash_secret(cookie), self._life_s, is_secure=is_secure)
+        )
+        self.audit.note("sign-in", how="token")
+        return cookie
+
+    async def sign_out(self, visitor: Visitor, *, everywhere: bool) -> None:
+        """End a session, or all of a user; an invited one has none elsewhere."""
+        person, session = visitor.person, visitor.session
+        if person is None:
+            return
+        if session is not None:
+            await to_thread.run_sync(self.store.end_session, hash_secret(session))
+        if everywhere and person.invitation is None:
+            await to_thread.run_sync(self.store.end_sessions, person.id or None)
+            self._tickets.forget(person.id)
+        self.audit.note("sign-out", user=person.id, everywhere=everywhere)
+
+    # ---- invitations and tokens --------------------------------------------------------
+
+    async def look_at_invitation(self, code: str) -> Invitation | None:
+        """Return the invitation of a code if something may still be begun with it."""
+        found = await to_thread.run_sync(self.store.invitation, hash_secret(code))
+        if found is None or (found.until is not None and self._clock() > found.until):
+            return None
+        return found
+
+    async def accept_invitation(
+        self, invitation: Invitation, version: str, *, is_secure: bool
+    ) -> str | None:
+        """Return the cookie of a guest; None if the text agreed to is not the present one."""
+        if version != invitation.consent_version:
+            return None
+        consent = None
+        if invitation.consent_text:
+            consent = {
+                "version": version,
+                "text_sha256": hashlib.sha256(invitation.consent_text.encode()).hexdigest(),
+                "accepted_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+        cookie = new_secret()
+        await to_thread.run_sync(
+            lambda: self.store.add_session(
+                hash_secret(cookie),
+                self._life_s,
+                invitation=invitation.id,
+                consent=consent,
+                is_secure=is_secure,
+            )
+        )
+        self.audit.note("invitation-accepted", invitation=invitation.id, consent=version or None)
+        return cookie
+
+    async def invite(self, person: Person, invitation: Invitation) -> str:
+        """Keep an invitation; return the code that is in its link, which nobody can read again."""
+        code = new_secret()
+        await to_thread.run_sync(self.store.add_invitation, hash_secret(code), invitation)
+        self.audit.note("invitation-made", user=person.id, invitation=invitation.id)
+        return code
+
+    async def make_token(
+        self, person: Person, name: str, scopes: frozenset[Scope]
+    ) -> tuple[str, str]:
+        """Return the id of a new API token and the token, which nobody can read again."""
+        secret = new_secret(TOKEN_PREFIX)
+        token = await to_thread.run_sync(
+            self.store.add_token, hash_secret(secret), person.id or None, name, scopes
+        )
+        self.audit.note("token-made", user=person.id, token=token)
+        return token, secret
+
+    async def tokens(self, person: Person) -> list[Token]:
+        """Return somebody's API tokens."""
+        return await to_thread.run_sync(self.store.tokens, person.id or None)
+
+    async def remove_token(self, person: Person, token: str) -> bool:
+        """Take an API token back; False if the person has no such token."""
+        done = await to_thread.run_sync(self.store.remove_token, token, person.id or None)
+        if done:
+            self.audit.note("token-removed", user=person.id, token=token)
+        return done
+
+    async def invitations(self, person: Person) -> list[Invitation]:
+        """Return somebody's invitations."""
+        return await to_thread.run_sync(self.store.invitations, person.id or None)
+
+    async def remove_invitation(self, person: Person, invitation: str) -> bool:
+        """Take an invitation back; False if the person has none such."""
+        done = await to_thread.run_sync(self.store.remove_invitation, invitation, person.id or None)
+        if done:
+            self.audit.note("invitation-removed", user=person.id, invitation=invitation)
+        return done
+
+
+def _guest(invitation: Invitation, consent: dict[str, str] | None) -> Person:
+    return Person(
+        invitation.user or "",
+        invitation.name,
+        frozenset({Scope.RECORD}),
+        invitation=invitation.id,
+        consent=consent,
+        max_seconds=invitation.max_seconds,
+    )

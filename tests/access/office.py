@@ -1,0 +1,109 @@
+"""A server with users, in this process, and browsers that come to it.
+
+Nothing listens: requests go to the ASGI application as a server would hand them over.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import httpx
+from argon2 import PasswordHasher
+
+from micwire.access import passwords
+from micwire.access.store import User
+from micwire.app import MicwireApp
+from micwire.config import Config
+
+ADDRESS = "http://127.0.0.1:8000"
+PASSWORDS = {"anna": "correct horse", "berta": "battery staple", "admin": "Tr0ub4dor&3"}
+
+
+@dataclass
+class Browser:
+    """Something with cookies, that does what our pages do."""
+
+    http: httpx.AsyncClient
+    csrf: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send what a page of the server would send."""
+        headers = {"origin": str(self.http.base_url).rstrip("/"), "sec-fetch-site": "same-origin"}
+        if self.csrf:
+            headers["x-micwire-csrf"] = self.csrf
+        headers |= self.headers | options.pop("headers", {})
+        return await self.http.request(method, path, headers=headers, **options)
+
+    async def me(self) -> dict[str, Any]:
+        """Return who the server thinks this is."""
+        answer = await self.call("GET", "/api/v1/me")
+        assert answer.status_code == 200
+        fields: dict[str, Any] = answer.json()
+        self.csrf = fields["csrf"] or ""
+        return fields
+
+    async def enter(self, **fields: str) -> httpx.Response:
+        """Sign in."""
+        answer = await self.call("POST", "/api/v1/session", json=fields)
+        await self.me()
+        return answer
+
+
+@dataclass
+class Office:
+    """A running application."""
+
+    app: MicwireApp
+    users: dict[str, User] = field(default_factory=dict)
+
+    def browser(self, address: str = ADDRESS, client: str = "192.0.2.7") -> Browser:
+        """Return a browser without cookies."""
+        transport = httpx.ASGITransport(self.app, client=(client, 1234))
+        return Browser(httpx.AsyncClient(transport=transport, base_url=address))
+
+    async def signed_in(self, name: str, address: str = ADDRESS) -> Browser:
+        """Return a browser of a user."""
+        browser = self.browser(address)
+        assert (await browser.enter(user=name, password=PASSWORDS[name])).status_code == 204
+        return browser
+
+
+@contextlib.asynccontextmanager
+async def office(
+    data: Path,
+    *names: str,
+    asks_token: bool = False,
+    has_real_hashes: bool = False,
+    **settings: Any,
+) -> AsyncIterator[Office]:
+    """Run an application with some users; their passwords are hashed in no time, unless asked."""
+    with contextlib.ExitStack() as stack:
+        if not has_real_hashes:
+            cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+            stack.enter_context(mock.patch.object(passwords, "_HASHER", cheap))
+            stack.enter_context(mock.patch.object(passwords, "_NOBODYS", cheap.hash("nobody's")))
+        async with _running(data, names, asks_token, settings) as here:
+            yield here
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    data: Path, names: tuple[str, ...], asks_token: bool, settings: dict[str, Any]
+) -> AsyncIterator[Office]:
+    app = MicwireApp(Config(data=data, **settings), asks_token=asks_token)
+    built = Office(app)
+    for name in names:
+        is_admin = name == "admin"
+        built.users[name] = app.desk.store.add_user(
+            name, passwords.hash_password(PASSWORDS[name]), is_admin=is_admin
+        )
+    try:
+        await app.start()
+        yield built
+    finally:
+        await app.stop()
+        await app.close()
