@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from anyio import to_thread
@@ -51,6 +51,7 @@ from micwire.core.recording import Closed, sidecar_fields
 from micwire.core.session import Limits
 from micwire.core.wav import header_bytes
 from micwire.core.wire import is_uuid
+from micwire.embedding import Authenticate, HostAccess, LateStart
 from micwire.events import Events
 from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
@@ -83,7 +84,8 @@ class MicwireApp:
         access: Tells who asks, instead of users, tokens and invitations of our own.
 
     Everything begins with `start` and ends with `stop`, `close`; a server that speaks the
-    lifespan protocol calls them.
+    lifespan protocol calls them, and so does `async with`. Mounted in an application that
+    does neither, it begins with the first request and ends with the event loop.
     """
 
     def __init__(
@@ -126,6 +128,8 @@ class MicwireApp:
             on_deleted=self._peaks.forget,
         )
         self._limits = Limits()
+        self._is_started = False
+        self._late_start = LateStart(self.start, self._end)
         self._recorder: Recorder | None = None
         self._analysis: Analysis | None = None
         self._on_failed = on_failed
@@ -173,7 +177,9 @@ class MicwireApp:
             person = await self.access.person(request)
             return person if person or ticket is None else self.access.redeem(ticket)
 
-        return self.recorder.connect(wake, is_plain=is_plain, identify=identify)
+        return self.recorder.connect(
+            wake, is_plain=is_plain, identify=identify, prefix=request.get("root_path", "")
+        )
 
     # ---- life --------------------------------------------------------------------
 
@@ -213,6 +219,7 @@ class MicwireApp:
         )
         await self._recorder.start()
         self._peaks.start()
+        self._is_started = True
 
     async def stop(self) -> None:
         """Take nothing new, make everything durable, and close every link with 1012."""
@@ -230,12 +237,25 @@ class MicwireApp:
         if self._lock is not None:
             self._lock.release()
 
+    async def _end(self) -> None:
+        await self.stop()
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one connection of an ASGI server."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        else:
-            await self._guarded(scope, receive, send)
+            return
+        if not self._is_started:
+            await self._late_start.begin()
+        await self._guarded(scope, receive, send)
 
     async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -257,8 +277,7 @@ class MicwireApp:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self.stop()
-        await self.close()
+        await self._end()
         await send({"type": "lifespan.shutdown.complete"})
 
     # ---- routes ------------------------------------------------------------------
@@ -388,6 +407,16 @@ def _max_file_bytes(data: Path) -> int:
     return (largest if limit == resource.RLIM_INFINITY else min(limit, largest)) - _HEADER_ROOM
 
 
-def create_app(config: Config | None = None) -> MicwireApp:
-    """Return the ASGI application; without a config, from environment and `micwire.toml`."""
-    return MicwireApp(config or Config())
+def create_app(
+    config: Config | None = None, *, authenticate: Authenticate | None = None
+) -> MicwireApp:
+    """Return the whole server as one ASGI application, to be run or mounted.
+
+    Args:
+        config: Settings; without it from environment and `micwire.toml`.
+        authenticate: Tells who asks: called with the request, or the handshake of a socket,
+            as Starlette has it; returns an id, a `Person`, or None for nobody. It may be a
+            coroutine function. Without it everybody may do everything.
+    """
+    access = None if authenticate is None else HostAccess(authenticate)
+    return MicwireApp(config or Config(), access=access)

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,8 +235,9 @@ class Recording:
     @property
     def url(self) -> str:
         """Where the WAV is, also while it grows."""
-        path = f"/api/v1/recordings/{self.id}/audio" if self.receipt is None else self.receipt.url
-        return f"{self._base_url}{path}"
+        if self.receipt is None:
+            return f"{self._base_url}/api/v1/recordings/{self.id}/audio"
+        return urljoin(self._base_url, self.receipt.url)
 
     # ---- the block -----------------------------------------------------------------
 

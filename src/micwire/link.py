@@ -73,6 +73,7 @@ class Connection:
         wake: Called on the loop when there is something to send or the link is to close.
         is_plain: The link is the recording: when it ends, the recording is finished.
         identify: Tells who opens a recording.
+        prefix: The path below which this server is found, where it is not alone.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class Connection:
         *,
         is_plain: bool = False,
         identify: Identify = everybody,
+        prefix: str = "",
     ) -> None:
         self.session = Session(recorder.limits())
         self.is_plain = is_plain
         self.identify = identify
+        self.prefix = prefix
         self.live: Live | None = None
         self.last_ack = inf  # no heartbeat before `opened`
         self.results: ResultReader | None = None

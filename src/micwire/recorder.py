@@ -264,9 +264,10 @@ class Recorder:
         *,
         is_plain: bool = False,
         identify: Identify = everybody,
+        prefix: str = "",
     ) -> Connection:
         """Take a link whose handshake is done; who it is, is asked when it opens a recording."""
-        connection = Connection(self, wake, is_plain=is_plain, identify=identify)
+        connection = Connection(self, wake, is_plain=is_plain, identify=identify, prefix=prefix)
         self._connections.add(connection)
         if self.is_stopping:
             connection.session.leave(SERVICE_RESTART)
@@ -641,7 +642,11 @@ class Recorder:
             matches = closed.client_digest == closed.digest
         connection.session.finished(
             Finished(
-                closed.recording, closed.frames, closed.digest, matches, audio_url(closed.recording)
+                closed.recording,
+                closed.frames,
+                closed.digest,
+                matches,
+                connection.prefix + audio_url(closed.recording),
             )
         )
         self._loop.call_later(FINISHED_CLOSE_S, self._leave, connection, 1000)
