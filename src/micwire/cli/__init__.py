@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from micwire.cli.exits import CANT_CREATE, EXIT_CODES, OK, USAGE, WRONG
+from micwire.cli.people import invitations, tokens, users
 from micwire.core.errors import MicwireError
 
 app = typer.Typer(
@@ -35,6 +36,11 @@ app = typer.Typer(
     is in use; 75 the disk failed, start again; 130 given up with Ctrl+C.
     """,
 )
+
+
+app.add_typer(users, name="user")
+app.add_typer(tokens, name="token")
+app.add_typer(invitations, name="invite")
 
 
 def _print_version(is_asked: bool) -> None:

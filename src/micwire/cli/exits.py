@@ -19,6 +19,8 @@ EXIT_CODES = {
     "bad-certificate": USAGE,
     "missing-package": USAGE,
     "unsupported-format": USAGE,
+    "name-taken": USAGE,
+    "no-such-user": USAGE,
     "unreachable": UNAVAILABLE,
     "port-taken": UNAVAILABLE,
     "data-directory": CANT_CREATE,
