@@ -48,6 +48,16 @@ def test_the_page_is_at_the_root_and_its_addresses_are_relative(client: httpx.Cl
     assert 'href="/' not in page.text
 
 
+def test_a_page_is_at_its_name_beside_its_modules(client: httpx.Client) -> None:
+    page = client.get("/library")
+    assert page.content == (WEB / "library.html").read_bytes()
+    assert page.headers["content-type"].startswith("text/html")
+    assert 'src="/' not in page.text
+    assert 'href="/' not in page.text
+    assert client.get("/library/element.js").status_code == 200
+    assert client.get("/library/").status_code == 404
+
+
 def test_modules_are_compressed_for_who_takes_that(client: httpx.Client) -> None:
     plain = client.get("/recorder/journal.js", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers

@@ -18,8 +18,9 @@ from tests.browser.harness import CHROMIUM, ROOT, Server
 SCREENSHOTS = ROOT / "build" / "screenshots"
 MAX_SHIFT = 0.05
 MIN_CONTRAST = 4.5
-IDLE = ["lang", "record", "test", "title", "device", "channels", "quality"]
-LIVE = ["lang", "pause", "stop", "mark", "discard", "device"]
+PAGES = ["toRecorder", "toLibrary"]
+IDLE = [*PAGES, "lang", "record", "test", "title", "device", "channels", "quality"]
+LIVE = [*PAGES, "lang", "pause", "stop", "mark", "discard", "device"]
 
 # Shifts that no click or key has caused, from the very first picture on.
 _WATCH_SHIFTS = """() => {
@@ -116,8 +117,9 @@ def tab_order(page: Page, count: int) -> list[str]:
 
 
 _FOCUSED = """() => {
-    const node = document.querySelector("micwire-recorder").shadowRoot.activeElement;
-    if (node === null) return "outside";
+    const outer = document.activeElement;
+    if (outer === document.body) return "outside";
+    const node = outer.shadowRoot?.activeElement ?? outer;
     if (getComputedStyle(node).outlineStyle === "none") return "focus unseen";
     return node.dataset.testid;
 }"""

@@ -22,6 +22,19 @@ class WebFiles(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=WEB, html=True)
 
+    def get_path(self, scope: MutableMapping[str, Any]) -> str:
+        """Return the path below the directory; that of a folder is its `index.html`."""
+        path = super().get_path(scope)
+        return f"{path}/index.html" if scope["path"].endswith("/") else path
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Find a file; the page `NAME.html` is at `/NAME`, beside its modules in `NAME/`."""
+        if path and not Path(path).suffix:
+            page = super().lookup_path(f"{path}.html")
+            if page[1] is not None:
+                return page
+        return super().lookup_path(path)
+
     def file_response(
         self,
         full_path: str | os.PathLike[str],

@@ -13,6 +13,7 @@
 // Texts first, then code: so a bundle is 1% smaller when it is compressed.
 import { Speaker, clock } from "./words.js";
 import { sheet } from "./look.js";
+import { button, choose, field, h, put, translate } from "./dom.js";
 import { Recorder } from "./recorder.js";
 import { Capture } from "./capture.js";
 import { check, play, test } from "./checks.js";
@@ -32,32 +33,6 @@ const SIGNS = /** @type {Record<string, string>} */ ({
   idle: "○", checking: "◌", recording: "●", paused: "‖", offline: "▲", finishing: "↑", finished: "✓", failed: "✗",
 });
 const NOT_YET = /** @type {any} */ (null);
-
-/**
- * Make an element. `id` names it for tests and styles, `data-t` is the key of its text, `data-label` that of its name.
- * @param {string} tag
- * @param {Record<string, string | number>} [attributes]
- * @param {(Node | string)[]} children
- */
-function h(tag, { id = "", ...attributes } = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, `${value}`);
-  if (id) node.classList.add(node.dataset.testid = `${id}`);
-  node.append(...children);
-  return node;
-}
-
-/** @param {string} id @param {string} [look] @param {string} [key] */
-const button = (id, look = "quiet", key = id) =>
-  /** @type {HTMLButtonElement} */ (h("button", { id, type: "button", class: look }, h("i"), h("span", { "data-t": key })));
-
-/** @param {string} id @param {string} tag */
-const field = (id, tag) => h("label", { class: id }, h("span", { "data-t": id }), h(tag, { id }));
-
-/** Change a text only if it is another. @param {Element} node @param {string} text */
-function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 const skeleton = () => h("div", { class: "app" },
   h("div", { class: "main" },
@@ -565,7 +540,7 @@ export class MicwireRecorder extends HTMLElement {
         row = h("li", { "data-recording": recording }, h("strong", {}, title || date(startedAt)), h("small", {}, title ? date(startedAt) : ""), h("progress", { "aria-label": say("safe") }), h("p"),
           h("div", { class: "buttons" }, copy, this.#confirmed("forget", () => this.#speaker.say("forgetAsk"), () => this.#recorder.forget(recording))));
         list.append(row);
-        this.#label(row);
+        translate(row, this.#speaker);
       }
       const [, , progress, text, buttons] = row.children;
       progress.value = durableFrames / Math.max(1, capturedFrames);
@@ -624,7 +599,7 @@ export class MicwireRecorder extends HTMLElement {
   #translate() {
     this.#speaker = new Speaker(this.closest("[lang]")?.getAttribute("lang") || navigator.language);
     this.#app.lang = this.#speaker.lang;
-    this.#label(this.#app);
+    translate(this.#app, this.#speaker);
     this.#at.lang.lang = this.#speaker.lang === "en" ? "ja" : "en";
     this.#shown = "";
     this.#at.unfinished.replaceChildren();
@@ -632,27 +607,10 @@ export class MicwireRecorder extends HTMLElement {
     this.#check();
   }
 
-  /** Put the texts of the language into what has any. @param {Element} part */
-  #label(part) {
-    const { say } = this.#speaker;
-    for (const node of part.querySelectorAll("[data-t], [data-label]")) {
-      const { t, label } = /** @type {HTMLElement} */ (node).dataset;
-      if (t) put(node, say(t));
-      if (label) node.ariaLabel = say(label);
-    }
-  }
-
   #switch() {
     this.lang = this.#at.lang.lang;
     this.dispatchEvent(new CustomEvent("language", { detail: this.lang, bubbles: true, composed: true }));
   }
-}
-
-/** Put choices into a select, keeping what is chosen. @param {HTMLSelectElement} select @param {string[][]} choices @param {string} first */
-function choose(select, choices, first) {
-  const value = select.value || first || choices[0][0];
-  select.replaceChildren(...choices.map(([name, text]) => new Option(text, name)));
-  select.value = value;
 }
 
 /** Draw a course as an area, from its lowest to its highest. @param {HTMLElement} area @param {number[]} course */

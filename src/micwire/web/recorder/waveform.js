@@ -138,7 +138,7 @@ export class Waveform {
 }
 
 /** @param {CanvasRenderingContext2D} context @param {number} left @param {number} wide @param {number} height @param {string} colour */
-function hatch(context, left, wide, height, colour) {
+export function hatch(context, left, wide, height, colour) {
   if (left + wide < 0) return;
   context.save();
   context.beginPath();

@@ -224,10 +224,13 @@ const SAME = {
 /** One language's way to speak. */
 export class Speaker {
   #table;
-  /** @param {string} tag A language; English where there is no table. */
-  constructor(tag) {
-    this.lang = /** @type {keyof typeof words} */ (/^ja/i.test(tag) ? "ja" : "en");
-    this.#table = words[this.lang];
+  /**
+   * @param {string} tag A language; English where there is no table.
+   * @param {Record<"en" | "ja", Record<string, string>>} [tables]
+   */
+  constructor(tag, tables = words) {
+    this.lang = /** @type {keyof typeof tables} */ (/^ja/i.test(tag) ? "ja" : "en");
+    this.#table = tables[this.lang];
   }
 
   /** Whether a code has a cause and a cure here. @param {string} code */
