@@ -3,7 +3,6 @@
 What the command line runs around it is in `server`.
 """
 
-import json
 import os
 import resource
 import shutil
@@ -16,12 +15,13 @@ from typing import Any, Self
 
 import structlog
 from anyio import to_thread
+from pydantic import BaseModel, Field
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
 from micwire.access.audit import FILE as AUDIT_FILE
 from micwire.access.audit import Audit
@@ -31,26 +31,20 @@ from micwire.access.routes import access_routes
 from micwire.access.store import FILE as STORE_FILE
 from micwire.access.store import Store
 from micwire.analysis import Analysis, load_analyzers
-from micwire.api.found import Found
+from micwire.api.endpoints import Answer, Endpoint, routes
 from micwire.api.metrics import Metrics, Snapshot
+from micwire.api.openapi import described
 from micwire.api.origin import OriginRule
-from micwire.api.problems import (
-    ProblemError,
-    http_response,
-    no_such_recording,
-    person_who_may,
-    problem_response,
-)
+from micwire.api.problems import ProblemError, http_response, problem_response
+from micwire.api.recordings import RecordingRoutes
+from micwire.api.shelf import Shelf
 from micwire.api.sound import SoundRoutes
 from micwire.api.web import WebFiles
 from micwire.config import MIB, Config
 from micwire.core.errors import MicwireError
 from micwire.core.interfaces import Access, Files, Readable
-from micwire.core.people import Person, Scope
-from micwire.core.recording import Closed, sidecar_fields
+from micwire.core.people import Person
 from micwire.core.session import Limits
-from micwire.core.wav import header_bytes
-from micwire.core.wire import is_uuid
 from micwire.embedding import Authenticate, HostAccess, LateStart
 from micwire.events import Events
 from micwire.failpoints import failpoint
@@ -70,6 +64,12 @@ _HEADER_ROOM = 4096
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: str = Field(description="`ok`, `stopping`, `storage-full` or `storage-failed`.")
 
 
 class MicwireApp:
@@ -133,14 +133,18 @@ class MicwireApp:
         self._recorder: Recorder | None = None
         self._analysis: Analysis | None = None
         self._on_failed = on_failed
-        metrics = Metrics(self._snapshot)
+        self._metrics = Metrics(self._snapshot)
+        shelf = Shelf(data, lambda: self.recorder, self._library)
+        self.endpoints = described(
+            [
+                *self._own_endpoints(),
+                *RecordingRoutes(shelf).endpoints(),
+                *SoundRoutes(shelf.find, self._peaks).endpoints(),
+            ]
+        )
         self._routes = Starlette(
             routes=[
-                Route("/healthz", self._health),
-                Route("/ca.crt", self._certificate),
-                Route("/metrics", partial(_metrics, metrics)),
-                Route("/api/v1/recordings/{recording}", self._recording),
-                *SoundRoutes(self._find, self._peaks).routes(),
+                *routes(self.endpoints),
                 *access_routes(self.desk),
                 Mount("/", GZipMiddleware(WebFiles(), compresslevel=4)),
             ],
@@ -282,7 +286,21 @@ class MicwireApp:
 
     # ---- routes ------------------------------------------------------------------
 
+    def _own_endpoints(self) -> list[Endpoint]:
+        health = {200: Answer("All is well.", Health), 503: Answer("It is not.", Health)}
+        numbers = {200: Answer("The numbers.", "text/plain")}
+        certificate = {
+            200: Answer("The certificate.", "application/x-x509-ca-cert"),
+            404: Answer("This server has no authority of its own.", "text/plain"),
+        }
+        return [
+            Endpoint("GET", "/healthz", self._health, health),
+            Endpoint("GET", "/metrics", self._numbers, numbers),
+            Endpoint("GET", "/ca.crt", self._certificate, certificate),
+        ]
+
     async def _health(self, request: Request) -> Response:
+        """Tell whether recordings can be made."""
         recorder = self.recorder
         if recorder.error is not None:
             status = "storage-failed"
@@ -298,55 +316,9 @@ class MicwireApp:
             raise HTTPException(404, "This server has no authority of its own.")
         return FileResponse(self.authority, media_type="application/x-x509-ca-cert")
 
-    async def _recording(self, request: Request) -> Response:
-        person = person_who_may(request, Scope.READ)
-        recording = request.path_params["recording"]
-        state = self.recorder.state(recording) if is_uuid(recording) else None
-        if state is not None:
-            if not person.sees(state.about.owner):
-                raise no_such_recording()
-            return JSONResponse(sidecar_fields(state, "recording", None))
-        closed = await self._closed(recording, person)
-        sidecar = self.config.data / f"{closed.path}.json"
-        try:
-            return JSONResponse(json.loads(await to_thread.run_sync(sidecar.read_bytes)))
-        except FileNotFoundError:
-            raise no_such_recording() from None
-
-    async def _find(self, person: Person, recording: str) -> Found:
-        """Return what can be heard of a recording, for the routes of its sound."""
-        readable = self._library.readable(recording) if is_uuid(recording) else None
-        state = None if readable is None else self.recorder.state(recording)
-        is_there = partial(self._is_there, recording)
-        if readable is not None and state is not None:
-            if not person.sees(state.about.owner):
-                raise no_such_recording()
-            fields = sidecar_fields(state, "recording", None)
-            return Found(recording, readable, fields, None, is_there)
-        closed = await self._closed(recording, person)
-        path = self.config.data / f"{closed.path}.wav"
-        if not await to_thread.run_sync(path.exists):
-            raise no_such_recording()
-        readable = Readable(str(path), closed.format, header_bytes(closed.format), closed.frames)
-        return Found(recording, readable, {}, closed.digest, is_there)
-
-    def _is_there(self, recording: str) -> bool:
-        # A recording that grew when the download began may have been finished since; only
-        # a deleted one is neither known here nor readable.
-        return not self.recorder.was_deleted(recording)
-
-    async def _closed(self, recording: str, person: Person) -> Closed:
-        """Return a recording that is over and that the person sees.
-
-        Raises:
-            ProblemError: There is none.
-        """
-        closed = None
-        if is_uuid(recording):
-            closed = await to_thread.run_sync(self._library.closed, recording)
-        if closed is None or closed.status == "deleted" or not person.sees(closed.owner):
-            raise no_such_recording()
-        return closed
+    async def _numbers(self, request: Request) -> Response:
+        """Return what the recorder counts, for Prometheus."""
+        return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
     def _snapshot(self) -> Snapshot:
         recorder, counters = self.recorder, self.recorder.counters
@@ -377,10 +349,6 @@ def _desk(config: Config, *, asks_token: bool) -> Desk:
 
 def _log_no_audit(error: OSError) -> None:
     structlog.get_logger("micwire").error("the audit log can't be written", reason=repr(error))
-
-
-async def _metrics(metrics: Metrics, request: Request) -> Response:
-    return Response(metrics.text(), media_type=metrics.content_type)
 
 
 def _log_stopped(analyzer: str | None, error: BaseException) -> None:

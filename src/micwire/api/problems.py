@@ -6,6 +6,7 @@ and what a person may not see are one answer: nothing tells them apart.
 
 from http import HTTPStatus
 
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -14,6 +15,16 @@ from micwire.core.people import Person, Scope
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {404: "not-found", 405: "method-not-allowed"}
+
+
+class Problem(BaseModel):
+    """What is wrong with a request (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="A sentence for people.")
+    code: str = Field(description="Names the kind of problem, for ever.")
 
 
 class ProblemError(Exception):
@@ -37,14 +48,15 @@ class ProblemError(Exception):
 
     def response(self) -> Response:
         """Return the answer."""
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "code": self.code,
-        }
-        return JSONResponse(body, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        problem = Problem(
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+        )
+        return JSONResponse(
+            problem.model_dump(), self.status, headers=self.headers, media_type=MEDIA_TYPE
+        )
 
 
 async def problem_response(request: Request, error: Exception) -> Response:

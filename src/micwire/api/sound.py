@@ -1,18 +1,39 @@
 """The routes of a recording's sound: the audio itself, and its waveform."""
 
 from anyio import to_thread
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from micwire.api.audio import audio_response
+from micwire.api.endpoints import Answer, Endpoint, person_of, query_of
 from micwire.api.found import Find
-from micwire.api.problems import bad_request, person_who_may
 from micwire.core.people import Scope
+from micwire.core.wire import MAX_COUNT
 from micwire.library.peaks import PeakStore
 
 MAX_COLUMNS = 4_000
 DEFAULT_COLUMNS = 1_000
+
+
+class PeaksQuery(BaseModel):
+    """Which part of a recording, and how wide."""
+
+    first_frame: int = Field(0, ge=0, le=MAX_COUNT)
+    frames: int | None = Field(None, ge=0, le=MAX_COUNT, description="Default: to the end.")
+    columns: int = Field(DEFAULT_COLUMNS, ge=1, le=MAX_COLUMNS)
+
+
+class Peaks(BaseModel):
+    """A waveform, -128 to 127 in 8 bits of full scale."""
+
+    first_frame: int
+    frames: int
+    known_frames: int = Field(description="So many of the frames have been looked at.")
+    columns: int
+    channels: int
+    min: list[list[int]] = Field(description="By channel, then by column.")
+    max: list[list[int]] = Field(description="By channel, then by column.")
 
 
 class SoundRoutes:
@@ -27,34 +48,39 @@ class SoundRoutes:
         self._find = find
         self._peak_store = peaks
 
-    def routes(self) -> list[Route]:
-        """Return the routes, to be put into an application."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the rows of the table."""
         below = "/api/v1/recordings/{recording}"
+        wav = {
+            200: Answer("The WAV.", "audio/wav"),
+            206: Answer("A part of the WAV.", "audio/wav"),
+            416: Answer("There is nothing in the range that is asked for."),
+        }
+        peaks = {200: Answer("The waveform.", Peaks)}
         return [
-            Route(f"{below}/audio", self._audio),
-            Route(f"{below}/peaks", self._peaks),
+            Endpoint("GET", f"{below}/audio", self.get_audio, wav, Scope.READ),
+            Endpoint("GET", f"{below}/peaks", self.get_peaks, peaks, Scope.READ, PeaksQuery),
         ]
 
-    async def _audio(self, request: Request) -> Response:
-        person = person_who_may(request, Scope.READ)
-        return audio_response(request, await self._find(person, request.path_params["recording"]))
+    async def get_audio(self, request: Request) -> Response:
+        """Return a recording's WAV, or a range of it; also while it grows."""
+        found = await self._find(person_of(request), request.path_params["recording"])
+        return audio_response(request, found)
 
-    async def _peaks(self, request: Request) -> Response:
-        person = person_who_may(request, Scope.READ)
-        found = await self._find(person, request.path_params["recording"])
+    async def get_peaks(self, request: Request) -> Response:
+        """Return a recording's waveform: the lowest and the highest sample of each column."""
+        query = query_of(request, PeaksQuery)
+        found = await self._find(person_of(request), request.path_params["recording"])
         total = found.readable.frames
-        first = min(_count(request, "first_frame", 0), total)
-        frames = min(_count(request, "frames", total), total - first)
-        columns = _count(request, "columns", DEFAULT_COLUMNS)
-        if not 1 <= columns <= MAX_COLUMNS:
-            raise bad_request(f"columns is a number from 1 to {MAX_COLUMNS}.")
+        first = min(query.first_frame, total)
+        frames = total - first if query.frames is None else min(query.frames, total - first)
         peaks = await to_thread.run_sync(
             self._peak_store.peaks,
             found.recording,
             found.readable,
             first,
             frames,
-            min(columns, frames),
+            min(query.columns, frames),
         )
         by_channel = peaks.columns.transpose(2, 1, 0).tolist()
         return JSONResponse(
@@ -69,13 +95,3 @@ class SoundRoutes:
             },
             headers={"cache-control": "no-store" if found.digest is None else "private, no-cache"},
         )
-
-
-def _count(request: Request, name: str, default: int) -> int:
-    """Return a parameter that is a whole number from 0."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 16):
-        raise bad_request(f"{name} is a whole number from 0.")
-    return int(text)

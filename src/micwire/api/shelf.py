@@ -1,0 +1,110 @@
+"""Finds a recording for the person who asks: one that is there and theirs.
+
+Everything that reads or alters a recording by its id comes through here, so that what is
+not there and what is somebody else's are one answer.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from anyio import to_thread
+
+from micwire.api.found import Found
+from micwire.api.problems import no_such_recording
+from micwire.core.interfaces import Library, Readable
+from micwire.core.people import Person
+from micwire.core.recording import Closed, RecordingState, sidecar_fields
+from micwire.core.wav import header_bytes
+from micwire.core.wire import is_uuid
+
+
+class Unfinished(Protocol):
+    """What is asked of the recorder."""
+
+    def state(self, recording: str) -> RecordingState | None:
+        """Return the state of an unfinished recording."""
+        ...
+
+    def was_deleted(self, recording: str) -> bool:
+        """Tell whether a recording was deleted since this process began."""
+        ...
+
+
+Record = RecordingState | Closed
+"""A recording: unfinished, or over."""
+
+
+class Shelf:
+    """All recordings of a server.
+
+    Args:
+        data: The data directory.
+        recorder: Returns the recorder; there is one by the time of a request.
+        library: Where recordings end up.
+    """
+
+    def __init__(self, data: Path, recorder: Callable[[], Unfinished], library: Library) -> None:
+        self._data = data
+        self._recorder = recorder
+        self._library = library
+
+    async def record(self, person: Person, recording: str) -> Record:
+        """Return a recording by its id.
+
+        Raises:
+            ProblemError: There is none, or it is not for this person.
+        """
+        found: Record | None = None
+        if is_uuid(recording):
+            found = self._recorder().state(recording)
+            if found is None:
+                found = await to_thread.run_sync(self._library.closed, recording)
+        if found is None or (isinstance(found, Closed) and found.status == "deleted"):
+            raise no_such_recording()
+        owner = found.owner if isinstance(found, Closed) else found.about.owner
+        if not person.sees(owner):
+            raise no_such_recording()
+        return found
+
+    async def facts(self, found: Record) -> dict[str, Any]:
+        """Return what is known of a recording: the fields of its sidecar.
+
+        Raises:
+            ProblemError: It has been deleted since it was found.
+        """
+        if isinstance(found, RecordingState):
+            return sidecar_fields(found, "recording", None)
+        path = self._data / f"{found.path}.json"
+        try:
+            facts: dict[str, Any] = json.loads(await to_thread.run_sync(path.read_bytes))
+        except FileNotFoundError:
+            raise no_such_recording() from None
+        return facts
+
+    async def find(self, person: Person, recording: str) -> Found:
+        """Return a recording whose WAV can be read.
+
+        Raises:
+            ProblemError: There is none, or it is not for this person, or its WAV is gone.
+        """
+        record = await self.record(person, recording)
+        is_there = partial(self._is_there, recording)
+        if isinstance(record, RecordingState):
+            readable = self._library.readable(recording)
+            if readable is None:
+                raise no_such_recording()
+            fields = sidecar_fields(record, "recording", None)
+            return Found(recording, readable, fields, None, is_there)
+        path = self._data / f"{record.path}.wav"
+        if not await to_thread.run_sync(path.exists):
+            raise no_such_recording()
+        readable = Readable(str(path), record.format, header_bytes(record.format), record.frames)
+        return Found(recording, readable, {}, record.digest, is_there)
+
+    def _is_there(self, recording: str) -> bool:
+        # A recording that grew when the download began may have been finished since; only
+        # a deleted one is neither known here nor readable.
+        return not self._recorder().was_deleted(recording)
