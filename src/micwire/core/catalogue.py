@@ -37,6 +37,18 @@ class CatalogueUnavailableError(MicwireError):
     code = "catalogue-unavailable"
 
 
+class CatalogueUrlError(MicwireError):
+    """The catalogue's address can't be used; the text says why and never holds the address."""
+
+    code = "bad-catalogue-url"
+
+
+class CatalogueDamagedError(CatalogueUnavailableError):
+    """What is there is no catalogue, or is broken: it is to be made anew."""
+
+    code = "catalogue-damaged"
+
+
 class Sort(StrEnum):
     """The order of a list; a minus sign means the largest first."""
 
