@@ -5,8 +5,6 @@
 Then open http://127.0.0.1:8000/memo. Settings come from MICWIRE_* and micwire.toml.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
@@ -15,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
 
-from micwire.app import create_app
+from micwire import create_app
 
 PAGE = Path(__file__).with_name("memo.html")
 recorder = create_app()
@@ -26,16 +24,7 @@ async def memo(request: Request) -> FileResponse:
     return FileResponse(PAGE)
 
 
-@asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Begin and end micwire with the application: a mounted one is not told by itself."""
-    await recorder.start()
-    yield
-    await recorder.stop()
-    await recorder.close()
-
-
-app = Starlette(routes=[Route("/memo", memo), Mount("/", recorder)], lifespan=lifespan)
+app = Starlette(routes=[Route("/memo", memo), Mount("/", recorder)])
 
 if __name__ == "__main__":
     uvicorn.run(

@@ -286,6 +286,11 @@ class Server:
         """All it has written to standard error, over all starts."""
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
 
+    @property
+    def stdout(self) -> str:
+        """What it has printed since it was started last."""
+        return self._output.read_text()
+
     def kill(self) -> None:
         """End it with SIGKILL."""
         self.process.kill()
