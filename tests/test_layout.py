@@ -21,7 +21,9 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": FAMILIES,
     "access": ("api",),
     "acks": ("link",),
-    "recorder": ("link", "acks", "events"),
+    "unfinished": ("link",),
+    "opening": ("events", "link", "unfinished"),
+    "recorder": ("acks", "events", "link", "opening", "unfinished"),
     "api": ("library",),  # its routes are those of the library
     "server": ("app", "api", "config", "https", "transports"),
     "analysis": ("blocks", "results"),

@@ -54,7 +54,8 @@ from micwire.library.peaks import PeakStore
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.link import Connection
 from micwire.lock import DataLock
-from micwire.recorder import Recorder, RecorderSettings
+from micwire.opening import RecorderSettings
+from micwire.recorder import Recorder
 from micwire.transports.handshake import Door
 from micwire.transports.plain import PlainDoor
 from micwire.transports.websocket import AsgiSockets, StreamDoor

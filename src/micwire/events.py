@@ -6,6 +6,7 @@ none of them can hold it up: what takes time is handed to a task or a thread of 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import structlog
@@ -42,9 +43,14 @@ Listener = Callable[[Event], None]
 
 
 class Events:
-    """Tells each event to every listener, in the order in which they came."""
+    """Tells each event to every listener, in the order in which they came.
 
-    def __init__(self) -> None:
+    Args:
+        utc_now: The wall clock.
+    """
+
+    def __init__(self, utc_now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._utc_now = utc_now
         self._listeners: dict[object, Listener] = {}
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -61,6 +67,11 @@ class Events:
             self._listeners.pop(token, None)
 
         return unsubscribe
+
+    def tell(self, happening: Happening, recording: str, owner: str) -> None:
+        """Tell everybody what has just happened."""
+        now = self._utc_now().isoformat(timespec="milliseconds")
+        self.publish(Event(happening, recording, owner, now))
 
     def publish(self, event: Event) -> None:
         """Tell everybody, now."""

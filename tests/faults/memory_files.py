@@ -45,7 +45,8 @@ from micwire.core.wire import (
 from micwire.journal.local import LocalJournal
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.link import Connection
-from micwire.recorder import Recorder, RecorderSettings
+from micwire.opening import RecorderSettings
+from micwire.recorder import Recorder
 from micwire.testing import ForgetfulFiles
 
 DATA = "/data"
