@@ -126,7 +126,7 @@ def test_a_directory_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
 def listen_on_loopback_only() -> None:
     """In a server's process: whatever the address, be reachable from this machine only."""
     bind = micwire.server._bind
-    micwire.server._bind = lambda host, port: bind("127.0.0.1", port)
+    micwire.server._bind = lambda host, port, option="--port": bind("127.0.0.1", port, option)
 
 
 def test_only_an_open_address_without_a_sign_in_brings_a_warning(tmp_path: Path) -> None:

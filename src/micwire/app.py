@@ -34,7 +34,7 @@ from micwire.analysis import Analysis, load_analyzers
 from micwire.api.endpoints import Answer, Endpoint, routes
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.openapi import described
-from micwire.api.origin import OriginRule
+from micwire.api.origin import OriginRule, is_loopback
 from micwire.api.problems import ProblemError, http_response, problem_response
 from micwire.api.recordings import RecordingRoutes
 from micwire.api.shelf import Shelf
@@ -151,7 +151,9 @@ class MicwireApp:
             ],
             exception_handlers={ProblemError: problem_response, HTTPException: http_response},
         )
-        self._rule = rule = OriginRule(config.allow_origin, is_local=is_local)
+        self._rule = rule = OriginRule(
+            config.allow_origin, is_local=is_local, public_url=config.public_url
+        )
         self.doors: dict[str, Door] = {
             "/v1/stream": StreamDoor(self._connect, rule),
             "/websocket": PlainDoor(
@@ -289,7 +291,10 @@ class MicwireApp:
 
     def _own_endpoints(self) -> list[Endpoint]:
         health = {200: Answer("All is well.", Health), 503: Answer("It is not.", Health)}
-        numbers = {200: Answer("The numbers.", "text/plain")}
+        numbers = {
+            200: Answer("The numbers.", "text/plain"),
+            404: Answer("They are told elsewhere, or not to other machines.", "text/plain"),
+        }
         certificate = {
             200: Answer("The certificate.", "application/x-x509-ca-cert"),
             404: Answer("This server has no authority of its own.", "text/plain"),
@@ -318,7 +323,14 @@ class MicwireApp:
         return FileResponse(self.authority, media_type="application/x-x509-ca-cert")
 
     async def _numbers(self, request: Request) -> Response:
-        """Return what the recorder counts, for Prometheus."""
+        """Return what the recorder counts, for Prometheus on this machine."""
+        client = request.client
+        if self.config.metrics or client is None or not is_loopback(client.host):
+            raise HTTPException(404, "Metrics are told elsewhere: see --metrics.")
+        return self.metrics_response()
+
+    def metrics_response(self) -> Response:
+        """Return what the recorder counts, for whoever keeps others away from it."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
     def _snapshot(self) -> Snapshot:

@@ -5,6 +5,7 @@ Flags beat the environment (`MICWIRE_*`), which beats `micwire.toml`, which beat
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
@@ -52,6 +53,21 @@ class Config(BaseSettings):
     allow_embedding: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may show the server's own pages in a frame."
     )
+    public_url: str = Field(
+        "",
+        description="Where people find the server behind a proxy, such as https://mic.example or"
+        " https://app.example/mic: its host is a name of ours, and they are asked who they are.",
+    )
+    forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are"
+        " believed; `*` believes everybody.",
+    )
+    metrics: str = Field(
+        "",
+        description="HOST:PORT for `/metrics`, which is then nowhere else; without it the server's"
+        " own port tells it, to this machine only.",
+    )
     min_free_mb: float = Field(
         256,
         ge=0,
@@ -72,7 +88,9 @@ class Config(BaseSettings):
         "", description="For tests: NAME:COUNT kills the process there, the COUNT-th time."
     )
 
-    @field_validator("allow_origin", "allow_embedding", "analyzers", mode="before")
+    @field_validator(
+        "allow_origin", "allow_embedding", "forwarded_allow_ips", "analyzers", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -85,6 +103,23 @@ class Config(BaseSettings):
             if scheme not in ("http", "https") or not rest or "/" in rest:
                 raise ValueError(f"{origin!r} is no origin; one looks like https://app.example")
         return tuple(origin.lower() for origin in value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_whole = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        if value and (not is_whole or parts.query or parts.fragment):
+            raise ValueError(f"{value!r} is no address; one looks like https://mic.example")
+        return value.rstrip("/")
+
+    @field_validator("metrics")
+    @classmethod
+    def _check_place(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError(f"{value!r} is no HOST:PORT; one looks like 127.0.0.1:9100")
+        return value
 
     @model_validator(mode="after")
     def _check_certificate(self) -> Self:

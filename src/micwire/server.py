@@ -5,6 +5,7 @@ nothing from here.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -12,13 +13,19 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Generator
 from functools import partial
 from typing import cast
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
 import uvloop
 from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from micwire.api.origin import is_loopback
 from micwire.app import MicwireApp
@@ -61,17 +68,26 @@ class _Server(uvicorn.Server):
         address = _address(self._app.config, self._port)
         lines = [f"micwire is at {address}"]
         if self._app.desk.start_token is not None:
-            lines.append(f"sign in with {self._app.desk.link(address)}")
+            public = self._app.config.public_url or address
+            lines.append(f"sign in with {self._app.desk.link(public)}")
         if self.keeper is not None:
             self.config.ssl = self.keeper.certificate.context
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.keeper.reload)
-            lines += await to_thread.run_sync(self.keeper.greet, self._port)
+            lines += await to_thread.run_sync(self.keeper.greet, self._port, self._app.desk.link)
         await super().startup(sockets=sockets)
         print("\n".join(lines), flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._app.stop()
         await super().shutdown(sockets=sockets)
+
+
+class _MetricsServer(uvicorn.Server):
+    """A second server in this process; signals are the first one's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
 
 
 def serve(config: Config) -> int:
@@ -85,6 +101,10 @@ def serve(config: Config) -> int:
     _allow_descriptors()
     sock = _bind(config.host, config.port)
     port: int = sock.getsockname()[1]
+    numbers = None
+    if config.metrics:
+        host, _, metrics_port = config.metrics.rpartition(":")
+        numbers = _bind(host.strip("[]"), int(metrics_port), option="--metrics")
     if config.access == "open" and not is_loopback(config.host):
         address = _address(config, port)
         print(
@@ -94,16 +114,35 @@ def serve(config: Config) -> int:
             file=sys.stderr,
         )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, sock, port))
+        return runner.run(_serve(config, sock, numbers))
 
 
 def _address(config: Config, port: int) -> str:
     scheme = "https" if config.is_https else "http"
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    return f"{scheme}://{host}:{port}"
+    return f"{scheme}://{_host(config.host)}:{port}"
 
 
-async def _serve(config: Config, sock: socket.socket, port: int) -> int:
+def _host(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+async def _serve_metrics(app: MicwireApp, sock: socket.socket) -> None:
+    """Tell the numbers at a place of their own, until cancelled."""
+
+    async def numbers(request: Request) -> Response:
+        return app.metrics_response()
+
+    config = uvicorn.Config(
+        Starlette(routes=[Route("/metrics", numbers)]),
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
+    await _MetricsServer(config).serve(sockets=[sock])
+
+
+async def _serve(config: Config, sock: socket.socket, numbers: socket.socket | None) -> int:
     log = structlog.get_logger("micwire")
     failed = False
 
@@ -118,15 +157,19 @@ async def _serve(config: Config, sock: socket.socket, port: int) -> int:
         deadline.start()
 
     is_local = is_loopback(config.host)
-    app = MicwireApp(config, on_failed, is_local=is_local, asks_token=not is_local)
-    server = _Server(_uvicorn_config(app), app, port)
-    watching: asyncio.Task[None] | None = None
+    # A proxy on this machine lets the others in.
+    asks_token = not is_local or bool(config.public_url)
+    app = MicwireApp(config, on_failed, is_local=is_local, asks_token=asks_token)
+    server = _Server(_uvicorn_config(app), app, sock.getsockname()[1])
+    beside: list[asyncio.Task[None]] = []
     try:
         await app.start()
+        if numbers is not None:
+            beside.append(asyncio.create_task(_serve_metrics(app, numbers)))
         if config.is_https:
             server.keeper = await to_thread.run_sync(_keeper, config)
             app.authority = server.keeper.authority
-            watching = asyncio.create_task(server.keeper.watch())
+            beside.append(asyncio.create_task(server.keeper.watch()))
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -135,9 +178,11 @@ async def _serve(config: Config, sock: socket.socket, port: int) -> int:
             sys.setswitchinterval(_SWITCH_S)
         await server.serve(sockets=[sock])
     finally:
-        sock.close()
-        if watching is not None:
-            watching.cancel()
+        for task in beside:
+            task.cancel()
+        for taken in (sock, numbers):
+            if taken is not None:
+                taken.close()
         await app.close()
     return EXIT_TEMPORARY_FAILURE if failed else 0
 
@@ -161,6 +206,8 @@ def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=5,
+        root_path=urlsplit(app.config.public_url).path,
+        forwarded_allow_ips=list(app.config.forwarded_allow_ips),
     )
     config.load()
     return config
@@ -172,7 +219,7 @@ def _allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, option: str = "--port") -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -187,7 +234,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise PortTakenError(
             f"can't listen on {host}:{port}: {error.strerror or error}."
-            " Choose another port with --port (0 takes a free one)"
+            f" Choose another port with {option} (0 takes a free one)"
         ) from error
     sock.setblocking(False)
     return sock

@@ -76,3 +76,23 @@ def test_a_public_server_hears_the_pages_of_its_own_host(
 )
 def test_only_addresses_of_this_machine_are_loopback(host: str, is_local: bool) -> None:
     assert is_loopback(host) is is_local
+
+
+@pytest.mark.parametrize(
+    ("origins", "hosts", "may"),
+    [
+        (["https://mic.example"], ["mic.example"], True),
+        (["https://mic.example"], ["127.0.0.1:8000"], True),  # a proxy that changes the name
+        ([], ["mic.example"], True),
+        (["https://mic.example:8443"], ["mic.example"], False),
+        (["https://evil.example"], ["mic.example"], False),
+        (["https://evil.example"], ["evil.example"], False),
+    ],
+)
+def test_behind_a_proxy_the_public_name_is_one_of_ours(
+    origins: list[str], hosts: list[str], may: bool
+) -> None:
+    rule = OriginRule((), is_local=True, public_url="https://MIC.example/rec")
+    assert rule(origins, hosts) is may
+    assert rule.is_own_name(["mic.example"])
+    assert not rule.is_own_name(["evil.example"])

@@ -60,14 +60,16 @@ def modules(shown: str) -> list[list[bool]]:
 
 def test_the_greeting_names_every_address_and_how_to_trust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "addresses", lambda: PRIVATE)
-    text = "\n".join(places.greeting("0.0.0.0", 8000, "AB:CD", is_terminal=False))
+    link = "{}/#token=x".format
+    text = "\n".join(places.greeting("0.0.0.0", 8000, link, "AB:CD", is_terminal=False))
     for part in (
+        "https://192.168.1.5:8000/#token=x",
         "https://192.168.1.5:8000/ca.crt",
-        "https://10.0.0.5",
+        "https://10.0.0.5:8000/#token=x",
         "AB:CD",
         "Android",
         "iPhone",
     ):
         assert part in text
     assert "\x1b" not in text, "a log is no terminal"
-    assert "--host 0.0.0.0" in "\n".join(places.greeting("::1", 8000, "AB", is_terminal=True))
+    assert "--host 0.0.0.0" in "\n".join(places.greeting("::1", 8000, link, "AB", is_terminal=True))

@@ -5,6 +5,7 @@ without this check is open to every website a person visits.
 """
 
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -24,10 +25,14 @@ class OriginRule:
         allowed: Further origins, such as `https://app.example`, in lower case.
         is_local: The server listens on loopback only: then its own names are the loopback
             ones, so that a page cannot reach it through a name of its own (DNS rebinding).
+        public_url: Where a proxy on this machine lets people in; its host is a name of ours.
     """
 
-    def __init__(self, allowed: tuple[str, ...], *, is_local: bool) -> None:
-        self._allowed = frozenset(allowed)
+    def __init__(self, allowed: tuple[str, ...], *, is_local: bool, public_url: str = "") -> None:
+        public = urlsplit(public_url.lower())
+        self._names = frozenset({public.netloc} if public_url else ())
+        origins = (f"{public.scheme}://{public.netloc}",) if public_url else ()
+        self._allowed = frozenset(allowed + origins)
         self._is_local = is_local
 
     def __call__(self, origins: list[str], hosts: list[str]) -> bool:
@@ -50,7 +55,10 @@ class OriginRule:
 
     def is_own_name(self, hosts: list[str]) -> bool:
         """Judge the Host headers of any request: is it a name of ours that was called?"""
-        return not self._is_local or all(_is_loopback_name(host.lower()) for host in hosts)
+        return not self._is_local or all(self._is_ours(host.lower()) for host in hosts)
+
+    def _is_ours(self, host: str) -> bool:
+        return host in self._names or _is_loopback_name(host)
 
 
 def _is_loopback_name(host: str) -> bool:

@@ -116,6 +116,28 @@ def serve(
             " several times.",
         ),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where people find the server behind a proxy, such as https://mic.example.",
+        ),
+    ] = None,
+    forwarded_allow_ips: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A proxy, or a network of them, whose X-Forwarded-For and -Proto are believed; may"
+            " be given several times.  [default: 127.0.0.1, ::1]",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Tell /metrics there, nowhere else.  [default: on --port, to this machine only]",
+        ),
+    ] = None,
     min_free_mb: Annotated[
         float | None,
         typer.Option(
@@ -163,6 +185,9 @@ def serve(
         "tls_key": tls_key,
         "access": access,
         "allow_embedding": None if allow_embedding is None else tuple(allow_embedding),
+        "public_url": public_url,
+        "forwarded_allow_ips": None if forwarded_allow_ips is None else tuple(forwarded_allow_ips),
+        "metrics": metrics,
         "min_free_mb": min_free_mb,
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,

@@ -21,6 +21,8 @@ LOOK_S = 2.0
 """So often the files are looked at; new ones are used at the second look that finds them so."""
 RENEW_S = 60.0
 
+Link = Callable[[str], str]
+
 
 class MissingPackageError(MicwireError):
     """A package that only this option needs is not installed."""
@@ -35,7 +37,8 @@ class Keeper:
         certificate: What the server shows.
         renew: Brings its files up to date; may block.
         authority: The certificate of our own authority in PEM, for devices to trust.
-        greet: Returns what a person is to be told, for a port; may block.
+        greet: Returns what a person is to be told, for a port and what makes a link that
+            signs in from an address; may block.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Keeper:
         certificate: Certificate,
         renew: Callable[[], object] = lambda: None,
         authority: Path | None = None,
-        greet: Callable[[int], list[str]] = lambda port: [],
+        greet: Callable[[int, Link], list[str]] = lambda port, link: [],
     ) -> None:
         self.certificate = certificate
         self.authority = authority
@@ -118,9 +121,10 @@ def local_certificate(directory: Path, host: str) -> Keeper:
         Certificate(identity.chain, identity.key),
         lambda: authority.identity(places.names(host)),
         authority.certificate,
-        lambda port: places.greeting(
+        lambda port, link: places.greeting(
             host,
             port,
+            link,
             fingerprint(authority.certificate),
             is_terminal=sys.stdout.isatty(),
         ),

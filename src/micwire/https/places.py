@@ -5,6 +5,7 @@ Needs the packages `ifaddr` and `segno`. Blocks: asking for a host's name may as
 
 import io
 import socket
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
 import ifaddr
@@ -83,21 +84,24 @@ def qr_code(text: str) -> list[str]:
     return [f"\x1b[97;40m{line}\x1b[0m" for line in drawn.getvalue().splitlines()]
 
 
-def greeting(host: str, port: int, fingerprint: str, *, is_terminal: bool) -> list[str]:
+def greeting(
+    host: str, port: int, link: Callable[[str], str], fingerprint: str, *, is_terminal: bool
+) -> list[str]:
     """Return the lines that bring a phone to a server with a certificate of its own authority.
 
     Args:
         host: What the server listens on.
         port: Its port.
+        link: Makes a link that signs in, where that is asked for, from an address.
         fingerprint: That of the authority's certificate.
         is_terminal: A QR code can be shown.
     """
     addresses = phone_addresses(host, port)
     lines = []
     if addresses:
-        lines += ["", f"On a phone in the same network open {addresses[0]}"]
-        lines += [f"  or {address}" for address in addresses[1:]]
-        lines += qr_code(addresses[0]) if is_terminal else []
+        lines += ["", f"On a phone in the same network open {link(addresses[0])}"]
+        lines += [f"  or {link(address)}" for address in addresses[1:]]
+        lines += qr_code(link(addresses[0])) if is_terminal else []
     else:
         lines += ["", "Other devices can't reach it: for them add --host 0.0.0.0."]
     first = addresses[0] if addresses else f"https://localhost:{port}"

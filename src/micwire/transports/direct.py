@@ -61,6 +61,7 @@ class DirectSocket(asyncio.Protocol):
         self._doors = doors
         self._headers = headers
         self._max_size = config.ws_max_size
+        self._root_path = config.root_path
         self._connections = cast("set[object]", server_state.connections)
         self._loop = asyncio.get_running_loop()
         self._websocket = ServerProtocol(max_size=config.ws_max_size)
@@ -242,7 +243,8 @@ class DirectSocket(asyncio.Protocol):
             subprotocols=[name.strip() for name in offered.split(",")],
             request={
                 "type": "websocket",
-                "path": path,
+                "path": self._root_path + path,
+                "root_path": self._root_path,
                 "query_string": query.encode(),
                 "headers": [
                     (name.lower().encode(), value.encode("latin-1", "replace"))
