@@ -6,7 +6,7 @@ come from.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -131,6 +131,9 @@ class Store:
         self._writer = writer
         self._reader = reader
         self._words = words
+        self._in_use = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self._insert = (
             sqlite.insert(recordings)
             if writer.dialect.name == "sqlite"
@@ -163,7 +166,8 @@ class Store:
         return store
 
     async def close(self) -> None:
-        """Let the database go."""
+        """Let the database go, once what runs is through."""
+        await self._is_idle.wait()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -297,6 +301,14 @@ class Store:
             found = await connection.execute(statement.where(columns.folder == storable(folder)))
             return {path: Known(*rest) for path, *rest in found}
 
+    async def paths(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the paths of those recordings that are in the catalogue, by id."""
+        columns = recordings.c
+        statement = select(columns.recording, columns.path).where(columns.recording.in_(ids))
+        async with self._reading() as connection:
+            found = await connection.execute(statement)
+            return {recording: path for recording, path in found}  # noqa: C416  # rows, for mypy
+
     async def old(self, before_us: int, behind: tuple[int, str], limit: int) -> list[Entry]:
         """Return what was created before a time, is over and not on hold, the oldest first.
 
@@ -322,14 +334,27 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        async with _errors_told(WRITE_TIMEOUT_S), self._writer.begin() as connection:
-            yield connection
+        with self._used():
+            async with _errors_told(WRITE_TIMEOUT_S), self._writer.begin() as connection:
+                yield connection
 
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         # What is asked twice is asked of one state of the tables.
-        async with _errors_told(READ_TIMEOUT_S), self._reader.begin() as connection:
-            yield connection
+        with self._used():
+            async with _errors_told(READ_TIMEOUT_S), self._reader.begin() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        self._in_use += 1
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self._in_use -= 1
+            if self._in_use == 0:
+                self._is_idle.set()
 
 
 @contextlib.asynccontextmanager

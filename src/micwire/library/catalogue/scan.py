@@ -1,0 +1,235 @@
+"""What lies in the data directory, compared with what the catalogue says of it.
+
+Reads only: recordings are never touched. The comparison goes folder by folder, so that its
+memory does not grow with the library, and each step stands by itself: one that is broken
+off has done no harm, and the next one goes on where it was.
+"""
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anyio import to_thread
+
+from micwire.core.catalogue import Filing, filing_of
+from micwire.core.errors import RegisterDamagedError
+from micwire.core.recording import Closed
+from micwire.library.catalogue.store import Store
+
+BATCH = 200
+"""So many sidecars are read and put at once."""
+
+
+@dataclass(slots=True)
+class Folder:
+    """The names in one folder; paths are below the data directory and without suffix."""
+
+    sidecars: dict[str, str] = field(default_factory=dict)
+    """Path to stamp: another stamp means another content."""
+    wavs: dict[str, str] = field(default_factory=dict)
+    """Path to the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that can't be put into the catalogue, and how to mend it."""
+
+    path: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a comparison has done so far."""
+
+    seen: int = 0
+    total: int = 0
+    put: int = 0
+    removed: int = 0
+    problems: int = 0
+
+
+def folders(data: Path) -> list[str]:
+    """Return the folders of a data directory, itself included, without hidden ones."""
+    found = []
+    for parent, directories, _ in os.walk(data):
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        name = os.path.relpath(parent, data)
+        if _is_text(name):
+            found.append("" if name == "." else name)
+    return found
+
+
+def look(data: Path, folder: str) -> Folder:
+    """Return what is in a folder; nothing if it is gone."""
+    found = Folder()
+    try:
+        with os.scandir(data / folder) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                path = f"{folder}/{stem}" if folder else stem
+                if not _is_text(path) or stem.startswith("."):
+                    continue
+                if suffix == ".json":
+                    facts = entry.stat()
+                    found.sidecars[path] = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
+                elif suffix.lower() == ".wav":
+                    found.wavs[path] = entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return found
+
+
+def read_filing(data: Path, path: str) -> Filing:
+    """Return what the sidecar of a recording says.
+
+    Raises:
+        FileNotFoundError: There is none.
+        OSError: It can't be read.
+        ValueError: It is no sidecar.
+    """
+    with (data / f"{path}.json").open("rb") as file:
+        # The stamp of the very file that is read, though another may take its place.
+        facts = os.fstat(file.fileno())
+        fields = json.loads(file.read())
+    if not isinstance(fields, dict):
+        raise ValueError("it holds no object")
+    return filing_of(fields, path, f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}")
+
+
+class Comparison:
+    """Makes a catalogue agree with a data directory.
+
+    Args:
+        store: The catalogue.
+        data: The data directory.
+        closed: Returns what the register says of an id; blocks.
+        is_live: Whether a recording is not over, and so written by somebody else.
+        on_problem: Told what can't be put into the catalogue.
+        between: Awaited between two steps.
+        is_forced: Read every sidecar, whether it looks altered or not.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        data: Path,
+        closed: Callable[[str], Closed | None],
+        *,
+        is_live: Callable[[str], bool] = lambda recording: False,
+        on_problem: Callable[[Problem], None],
+        between: Callable[[Tally], Awaitable[None]],
+        is_forced: bool = False,
+    ) -> None:
+        self._store = store
+        self._data = data
+        self._closed = closed
+        self._is_live = is_live
+        self._on_problem = on_problem
+        self._between = between
+        self._is_forced = is_forced
+        self.tally = Tally()
+
+    async def run(self) -> Tally:
+        """Compare everything; return what was done.
+
+        Raises:
+            CatalogueUnavailableError: The catalogue failed; what was done stays done.
+        """
+        names = await to_thread.run_sync(folders, self._data)
+        self.tally.total = await to_thread.run_sync(self._count, names)
+        for name in sorted({*names, *await self._store.folders()}):
+            await self._compare(name)
+        if self.tally.put > BATCH:
+            await self._store.settle()
+        return self.tally
+
+    def _count(self, names: Iterable[str]) -> int:
+        return sum(len(look(self._data, name).sidecars) for name in names)
+
+    async def _compare(self, name: str) -> None:
+        known = await self._store.known(name)
+        folder = await to_thread.run_sync(look, self._data, name)
+        altered = [
+            path
+            for path, stamp in folder.sidecars.items()
+            if self._is_forced or path not in known or known[path].stamp != stamp
+        ]
+        self.tally.seen += len(folder.sidecars) - len(altered)
+        for first in range(0, len(altered), BATCH):
+            paths = altered[first : first + BATCH]
+            filings = await to_thread.run_sync(self._read, paths, folder)
+            filings = await self._without_copies(filings)
+            # Looked up now: one that began or ended meanwhile is somebody else's to write.
+            filings = [one for one in filings if not self._is_live(one.entry.recording)]
+            await self._store.put(filings)
+            self.tally.seen += len(paths)
+            self.tally.put += len(filings)
+            await self._between(self.tally)
+        gone = [
+            one.recording
+            for path, one in known.items()
+            if path not in folder.sidecars and not self._is_live(one.recording)
+        ]
+        if gone:
+            await self._store.remove(gone)
+            self.tally.removed += len(gone)
+            await self._between(self.tally)
+
+    def _read(self, paths: Iterable[str], folder: Folder) -> list[Filing]:
+        return list(self._readable(paths, folder))
+
+    def _readable(self, paths: Iterable[str], folder: Folder) -> Iterator[Filing]:
+        for path in paths:
+            try:
+                filing = read_filing(self._data, path)
+                closed = self._closed(filing.entry.recording)
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+            except (OSError, ValueError) as error:
+                if path in folder.wavs:  # else it is nothing of ours
+                    self._report(
+                        f"{path}.json",
+                        f"it can't be read as a sidecar ({error}): put back a copy, or remove it"
+                        " and run `micwire reindex`, which makes one from the WAV",
+                    )
+                continue
+            except RegisterDamagedError as error:
+                self._report(f"{path}.json", str(error))
+                continue
+            if closed is None or closed.status != "deleted":
+                yield filing
+
+    async def _without_copies(self, filings: list[Filing]) -> list[Filing]:
+        """Leave out sidecars that somebody copied: of one recording there is one."""
+        paths = await self._store.paths([one.entry.recording for one in filings])
+        kept: list[Filing] = []
+        for filing in filings:
+            entry = filing.entry
+            other = paths.setdefault(entry.recording, entry.path)
+            if other != entry.path:
+                sidecar = self._data / f"{other}.json"
+                if await to_thread.run_sync(sidecar.exists):
+                    self._report(
+                        f"{entry.path}.json",
+                        f"it is a copy of {other}.json: remove it, and `micwire reindex` takes the"
+                        " WAV beside it as a recording of its own",
+                    )
+                    continue
+            kept.append(filing)
+        return kept
+
+    def _report(self, path: str, sentence: str) -> None:
+        self.tally.problems += 1
+        self._on_problem(Problem(path, sentence))
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name is Unicode: others can't be said in JSON, or in a database."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
