@@ -46,10 +46,11 @@ from micwire.core.interfaces import Access, Files, Readable
 from micwire.core.people import Person
 from micwire.core.session import Limits
 from micwire.embedding import Authenticate, HostAccess, LateStart
-from micwire.events import Events
+from micwire.events import Event, Events, Happening
 from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
 from micwire.journal.local import LocalJournal
+from micwire.library.catalogue.keeper import CatalogueKeeper
 from micwire.library.peaks import PeakStore
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.link import Connection
@@ -128,6 +129,10 @@ class MicwireApp:
             backlog_bytes=lambda: self._journal.kept_bytes,
             on_deleted=self._peaks.forget,
         )
+        self.catalogue = CatalogueKeeper(
+            data, config.catalogue, lambda: self.recorder, self._library.closed
+        )
+        self.events.subscribe(self._tell_catalogue)
         self._limits = Limits()
         self._is_started = False
         self._late_start = LateStart(self.start, self._end)
@@ -162,6 +167,12 @@ class MicwireApp:
         }
         self._sockets = AsgiSockets(self.doors)
         self._guarded = Guard(self._serve, self.access, rule, self.headers)
+
+    def _tell_catalogue(self, event: Event) -> None:
+        if event.happening is Happening.DELETED:
+            self.catalogue.deleted(event.recording)
+        else:
+            self.catalogue.changed(event.recording)
 
     def _unfinished(self) -> list[tuple[str, Readable]]:
         return self._library.unfinished()
@@ -226,6 +237,7 @@ class MicwireApp:
         )
         await self._recorder.start()
         self._peaks.start()
+        await self.catalogue.start()
         self._is_started = True
 
     async def stop(self) -> None:
@@ -235,6 +247,7 @@ class MicwireApp:
 
     async def close(self) -> None:
         """Bring every WAV up to date and let the data directory go."""
+        await self.catalogue.close()
         if self._recorder is not None:
             await self._recorder.close()
         if self._analysis is not None:

@@ -83,6 +83,11 @@ class Config(BaseSettings):
         description="Analyzers to run while sound comes in: `level`, or `module:function` for one"
         " of your own.",
     )
+    catalogue: str = Field(
+        "",
+        description="Where the index of recordings is kept: `postgresql://user@host/name`, or"
+        " empty for a file of its own below the data directory.",
+    )
     segment_mb: float = Field(16, ge=4, le=1024, description="Size of a journal segment, MiB.")
     failpoint: str = Field(
         "", description="For tests: NAME:COUNT kills the process there, the COUNT-th time."

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -35,13 +35,13 @@ class House:
     def __init__(self, data: Path, address: str = "") -> None:
         self.shelf = Shelf(data)
         self.live: dict[str, RecordingState] = {}
-        self.keeper = CatalogueKeeper(
-            data,
-            address,
-            states=self.live.values,
-            state=self.live.get,
-            closed=self.shelf.closed,
-        )
+        self.keeper = CatalogueKeeper(data, address, lambda: self, self.shelf.closed)
+
+    def states(self) -> Iterable[RecordingState]:
+        return self.live.values()
+
+    def state(self, recording: str) -> RecordingState | None:
+        return self.live.get(recording)
 
     async def listed(self, person: Person = LOCAL) -> Page:
         return await self.keeper.page(Query(limit=200), person)

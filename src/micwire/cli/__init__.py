@@ -160,6 +160,15 @@ def serve(
             " your own; several with commas, or given several times.  [default: none]",
         ),
     ] = None,
+    catalogue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where the index of recordings is kept, such as postgresql://user@host/name. An"
+            " address with a password belongs into MICWIRE_CATALOGUE.  [default: a file below"
+            " the data directory]",
+        ),
+    ] = None,
 ) -> None:
     """Run a server until Ctrl+C or SIGTERM.
 
@@ -192,6 +201,7 @@ def serve(
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,
         "analyzers": None if analyzers is None else ",".join(analyzers),
+        "catalogue": catalogue,
     }
     try:
         config = Config.model_validate(

@@ -16,6 +16,7 @@ INTERRUPTED = 130
 EXIT_CODES = {
     "bad-analyzer": USAGE,
     "bad-audio-file": USAGE,
+    "bad-catalogue-url": USAGE,
     "bad-certificate": USAGE,
     "missing-package": USAGE,
     "unsupported-format": USAGE,

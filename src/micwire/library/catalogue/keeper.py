@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 from anyio import to_thread
@@ -52,14 +52,25 @@ PROGRESS_S = 5.0
 T = TypeVar("T")
 
 
+class Unfinished(Protocol):
+    """Knows the recordings that are not over."""
+
+    def states(self) -> Iterable[RecordingState]:
+        """Return them all."""
+        ...
+
+    def state(self, recording: str) -> RecordingState | None:
+        """Return one of them, by its id."""
+        ...
+
+
 class CatalogueKeeper:
     """The catalogue of a running server; see `Catalogue` for what it can be asked.
 
     Args:
         data: The data directory.
         address: The database's address; empty for a file in the data directory.
-        states: Returns the recordings that are not over.
-        state: Returns one of them.
+        unfinished: Returns what knows the recordings that are not over.
         closed: Returns what the register says of an id; blocks.
     """
 
@@ -67,15 +78,12 @@ class CatalogueKeeper:
         self,
         data: Path,
         address: str,
-        *,
-        states: Callable[[], Iterable[RecordingState]],
-        state: Callable[[str], RecordingState | None],
+        unfinished: Callable[[], Unfinished],
         closed: Callable[[str], Closed | None],
     ) -> None:
         self._data = data
         self._address = address
-        self._states = states
-        self._state = state
+        self._unfinished = unfinished
         self._closed = closed
         self._log = structlog.get_logger("micwire")
         self._store: Store | None = None
@@ -281,7 +289,7 @@ class CatalogueKeeper:
     def _live_filings(self, ids: Iterable[str]) -> tuple[list[Filing], list[str]]:
         filings, rest = [], []
         for recording in ids:
-            state = self._state(recording)
+            state = self._unfinished().state(recording)
             if state is None:
                 rest.append(recording)
             else:
@@ -314,13 +322,13 @@ class CatalogueKeeper:
     async def _compare(self, store: "Store") -> None:
         from micwire.library.catalogue.scan import Comparison
 
-        self._news |= dict.fromkeys(state.about.recording for state in self._states())
+        self._news |= dict.fromkeys(state.about.recording for state in self._unfinished().states())
         began = self._last_progress = self._last_step = time.monotonic()
         comparison = Comparison(
             store,
             self._data,
             self._closed,
-            is_live=lambda recording: self._state(recording) is not None,
+            is_live=lambda recording: self._unfinished().state(recording) is not None,
             on_problem=self._tell_problem,
             between=self._between,
         )
