@@ -1,5 +1,6 @@
 /** What all pages have around the one element that does the work: their language, and the way to one another. */
 
+import { begin } from "./account.js";
 import { choose, language } from "./language.js";
 
 const TEXTS = /** @type {Record<string, Record<string, string>>} */ ({
@@ -29,3 +30,4 @@ document.addEventListener("language", (event) => {
   choose(lang);
   speak(lang);
 });
+begin();

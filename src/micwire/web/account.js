@@ -1,0 +1,133 @@
+/**
+ * Who is signed in, on every page: asked of the server, shown beside the title, signed out.
+ *
+ * A link with a secret behind `#` is taken out of the address at once and handed to the sign-in
+ * page through the tab's own storage, so that no history keeps it.
+ */
+
+import { language } from "./language.js";
+
+/**
+ * @typedef {object} Me What the server says of who asks.
+ * @property {string | null} user Null: nobody is signed in.
+ * @property {string} name
+ * @property {string[]} scopes
+ * @property {boolean} is_open Nobody has to sign in.
+ * @property {boolean} is_guest Somebody who came by an invitation, and may only record.
+ * @property {number | null} max_seconds How long a recording may be.
+ * @property {string | null} csrf
+ * @property {string[]} sign_in The ways there are.
+ */
+/** @typedef {"token" | "invite"} LinkKind */
+
+export const BASE = new URL("./", import.meta.url);
+const LINK = /^#(token|invite)=([\w-]{1,200})$/;
+const LINK_KEY = "micwire.link", NEXT_KEY = "micwire.next";
+const PERIOD_MS = 500;
+
+const TEXTS = /** @type {Record<string, Record<string, string>>} */ ({
+  en: { guest: "Invited to “{name}”", out: "Sign out", everywhere: "Everywhere", in: "Sign in" },
+  ja: { guest: "「{name}」に招待されています", out: "サインアウト", everywhere: "すべての端末で", in: "サインイン" },
+});
+
+/** @returns {Promise<Me>} */
+export async function me() {
+  const answer = await fetch(new URL("api/v1/me", BASE), { cache: "no-store" });
+  if (!answer.ok) throw new Error(`the server answers with ${answer.status}`);
+  return answer.json();
+}
+
+/**
+ * Ask the server to change something.
+ *
+ * @param {string} method
+ * @param {string} path Below `api/v1/`.
+ * @param {object} [body]
+ * @param {string | null} [csrf] As `me` says.
+ */
+export function change(method, path, body, csrf) {
+  const headers = new Headers();
+  if (body) headers.set("Content-Type", "application/json");
+  if (csrf) headers.set("X-Micwire-CSRF", csrf);
+  return fetch(new URL(`api/v1/${path}`, BASE), { method, headers, body: body && JSON.stringify(body) });
+}
+
+/** Take a secret out of the address, or out of what another page put aside. @returns {{kind: LinkKind, secret: string} | null} */
+export function takeLink() {
+  const text = location.hash || (sessionStorage.getItem(LINK_KEY) ?? "");
+  sessionStorage.removeItem(LINK_KEY);
+  const found = LINK.exec(text);
+  if (!found) return null;
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  return { kind: /** @type {LinkKind} */ (found[1]), secret: found[2] };
+}
+
+/** Go to the sign-in page, and come back here afterwards. */
+export function goToSignIn() {
+  sessionStorage.setItem(NEXT_KEY, location.href);
+  location.replace(new URL("sign-in", BASE));
+}
+
+/** Go to where somebody was before signing in, if that was a page of this server. */
+export function goBack() {
+  const next = sessionStorage.getItem(NEXT_KEY) ?? "";
+  sessionStorage.removeItem(NEXT_KEY);
+  const isOurs = next.startsWith(BASE.href) && !next.startsWith(`${BASE.href}sign-in`);
+  location.replace(isOurs ? next : BASE);
+}
+
+/** @param {string} tag @param {string} id @param {(string | Node)[]} children */
+function h(tag, id, ...children) {
+  const node = document.createElement(tag);
+  node.className = node.dataset.testid = id;
+  node.append(...children);
+  return node;
+}
+
+/** Show who is signed in, with a way out. @param {Me} who */
+function show(who) {
+  const name = h("span", "accountName"), out = h("button", "signOut"), everywhere = h("button", "signOutEverywhere");
+  const account = h("div", "account", name, out, everywhere);
+  everywhere.hidden = who.is_guest;
+  const speak = () => {
+    const say = TEXTS[language()];
+    name.textContent = who.is_guest ? say.guest.replace("{name}", who.name) : who.name;
+    out.textContent = say.out;
+    everywhere.textContent = say.everywhere;
+  };
+  speak();
+  document.addEventListener("language", () => setTimeout(speak)); // once it is kept
+  /** @param {string} path */
+  const leave = async (path) => {
+    const answer = await change("DELETE", path, undefined, (await me()).csrf);
+    if (answer.ok) location.assign(new URL("sign-in", BASE));
+  };
+  out.addEventListener("click", () => leave("session"));
+  everywhere.addEventListener("click", () => leave("session?everywhere=true"));
+  document.querySelector("header")?.append(account);
+}
+
+/** Let nobody run into the end of what an invitation allows: stop there. @param {number} most In seconds. */
+function limit(most) {
+  setInterval(() => {
+    const recorder = /** @type {any} */ (document.querySelector("micwire-recorder"));
+    const { state, capturedSeconds } = recorder?.recorder ? recorder.status : { state: "idle", capturedSeconds: 0 };
+    if (["recording", "paused", "offline"].includes(state) && capturedSeconds >= most) recorder.stop();
+  }, PERIOD_MS);
+}
+
+/** What every page but the one for signing in begins with. */
+export async function begin() {
+  if (LINK.test(location.hash)) {
+    sessionStorage.setItem(LINK_KEY, location.hash);
+    history.replaceState(null, "", location.pathname + location.search);
+    location.replace(new URL("sign-in", BASE));
+    return;
+  }
+  const who = await me().catch(() => null); // a recording is kept here until the server is back
+  if (who === null) return;
+  document.documentElement.toggleAttribute("data-guest", who.is_guest);
+  if (who.user === null && who.sign_in.length > 0 && document.querySelector("micwire-recorder")) goToSignIn();
+  if (who.csrf !== null) show(who);
+  if (who.max_seconds !== null) limit(who.max_seconds);
+}
