@@ -23,7 +23,8 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "acks": ("link",),
     "unfinished": ("link",),
     "opening": ("events", "link", "unfinished"),
-    "recorder": ("acks", "events", "link", "opening", "unfinished"),
+    "editing": ("events", "link", "unfinished"),
+    "recorder": ("acks", "editing", "events", "link", "opening", "unfinished"),
     "api": ("library",),  # its routes are those of the library
     "server": ("app", "api", "config", "https", "transports"),
     "analysis": ("blocks", "results"),

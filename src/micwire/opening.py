@@ -335,7 +335,7 @@ class Opener:
                 max_unacked_frames=limits.max_unacked_frames(audio_format),
             ),
             audio_format,
-            {(mark.frame, mark.label) for mark in state.marks},
+            {(mark.frame, mark.label) for mark in state.known_marks},
             state.gap_frames,
             gaps=len(state.gaps),
             is_ending=is_ending,

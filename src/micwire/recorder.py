@@ -16,6 +16,7 @@ from math import isfinite
 import numpy as np
 
 from micwire.acks import Acks
+from micwire.core.edits import Change
 from micwire.core.errors import SERVICE_RESTART, MicwireError, StorageFailedError
 from micwire.core.interfaces import Analysis, Identify, Journal, Library, ResultReader
 from micwire.core.recording import Closed, Ending, RecordingState, gap_record, mark_record
@@ -33,6 +34,7 @@ from micwire.core.session import (
     State,
 )
 from micwire.core.wire import Finished
+from micwire.editing import Deletion, Editor
 from micwire.events import Events, Happening
 from micwire.link import Connection, Live, everybody
 from micwire.opening import Opener, RecorderSettings
@@ -68,6 +70,7 @@ class Recorder:
         analysis: Runs analyzers beside; None where there are none.
         events: Tells others what happens to recordings.
         is_taken: Whether a path below the data directory is in use; may block.
+        note_deletion: Keeps a log of deletions; called before each is durable, may block.
         hit: Called with the names of failpoints.
         on_failed: Called once, on the loop, when nothing more can be made durable.
     """
@@ -82,6 +85,7 @@ class Recorder:
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
         events: Events | None = None,
         is_taken: Callable[[str], bool] = lambda path: False,
+        note_deletion: Callable[[Deletion], None] | None = None,
         hit: Callable[[str], None] | None = None,
         on_failed: Callable[[MicwireError], None] = lambda error: None,
     ) -> None:
@@ -107,6 +111,14 @@ class Recorder:
             is_taken=is_taken,
         )
         self._connections: set[Connection] = set()
+        self._editor = Editor(
+            self,
+            self._unfinished,
+            library,
+            analysis=analysis,
+            events=self._events,
+            note_deletion=note_deletion,
+        )
         self._acks = Acks(settings.limits.ack_interval_ms / 1000, hit)
         self._free_bytes: int | None = None
         self._full: set[str] = set()
@@ -253,9 +265,10 @@ class Recorder:
         if live is not None:
             if connection.is_plain:
                 self._unfinished.end(live, Ending("finished"))
-            self._detach(connection)
+            self.detach(connection)
 
-    def _detach(self, connection: Connection) -> None:
+    def detach(self, connection: Connection) -> None:
+        """Let a link have no recording any more."""
         live, connection.live = connection.live, None
         if live is not None and live.owner is connection:
             live.owner = None
@@ -267,6 +280,35 @@ class Recorder:
         """Close a link with an error of the wire."""
         for event in connection.session.refuse(code, message, frames=frames):
             self.handle(connection, event)
+
+    # ---- from people ---------------------------------------------------------------
+
+    async def edit(self, recording: str, change: Change) -> None:
+        """Change what is said of a recording; durable once this returns.
+
+        Raises:
+            GoneError: There is no such recording.
+            StorageFullError: There is no room.
+            StorageFailedError: A write or sync failed.
+            Exception: What `change` has raised; nothing is changed.
+        """
+        await self._editor.edit(recording, change)
+
+    async def delete(self, recording: str, *, why: str, by: str) -> None:
+        """Delete a recording: unreadable from now on, and never back; durable once this returns.
+
+        Args:
+            recording: Its id.
+            why: For the log of deletions.
+            by: The id of the person who asked for it, or the name of the rule.
+
+        Raises:
+            GoneError: There is no such recording.
+            HeldError: It is on hold.
+            StorageFullError: There is no room to note it; it is still there.
+            StorageFailedError: A write or sync failed.
+        """
+        await self._editor.delete(recording, why, by)
 
     # ---- from the session ----------------------------------------------------------
 
@@ -308,7 +350,7 @@ class Recorder:
                 self.counters.errors[code] = self.counters.errors.get(code, 0) + 1
                 if live is not None and connection.is_plain:
                     self._unfinished.end(live, Ending("finished"))
-                self._detach(connection)
+                self.detach(connection)
                 connection.wake()
             case _ if live is None or self.is_stopping:
                 pass
@@ -320,10 +362,12 @@ class Recorder:
             case FinishAsked(message):
                 self._unfinished.end(live, Ending("finished", message.digest))
             case DiscardAsked():
-                self._unfinished.deleted.add(live.key)
-                if self._analysis is not None:
-                    self._analysis.forget(live.key)
-                self._unfinished.append(live, Record(Kind.DELETE, live.key, epoch=live.state.epoch))
+                self._editor.hide(live)
+                self._spawn(self._discard(live))
+
+    async def _discard(self, live: Live) -> None:
+        with contextlib.suppress(StorageFailedError):  # everybody has been told
+            await self._editor.commit_deletion(live, "discarded", live.state.about.owner)
 
     def is_unable(self, connection: Connection) -> bool:
         """Refuse a connection if nothing can be recorded now; tell whether that was so."""
@@ -425,7 +469,7 @@ class Recorder:
         owner = live.owner
         if owner is None:
             return
-        self._detach(owner)
+        self.detach(owner)
         if closed.status == "deleted":
             owner.session.discarded()
             owner.wake()

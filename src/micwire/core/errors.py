@@ -48,6 +48,12 @@ class StorageFailedError(MicwireError):
     code = "storage-failed"
 
 
+class StorageFullError(MicwireError):
+    """There is no room for what was asked for; nothing was changed."""
+
+    code = "storage-full"
+
+
 class DataDirectoryError(MicwireError):
     """The data directory can't be used: missing, not writable, or in use by another server."""
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from micwire.core.audio import Format
 from micwire.core.catalogue import Page, Query, Usage
+from micwire.core.edits import Change
 from micwire.core.errors import MicwireError
 from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState
@@ -188,6 +189,27 @@ class Library(Protocol):
 
     def reopen(self, closed: Closed) -> Closed:
         """Grant a further epoch on a recording that is over, durably. Blocks."""
+        ...
+
+    def edit(self, closed: Closed, change: Change) -> None:
+        """Change what is said of a recording that is over, durably. Blocks.
+
+        One edit or deletion of a recording at a time. What `change` raises is raised, and
+        nothing is changed.
+
+        Raises:
+            GoneError: Its sidecar is gone.
+        """
+        ...
+
+    def delete(self, closed: Closed, begin: Callable[[], None]) -> None:
+        """Delete a recording that is over, durably; what it was is not kept. Blocks.
+
+        `begin` is called before anything is done, once it is known that it may be.
+
+        Raises:
+            HeldError: It is on hold.
+        """
         ...
 
     def readable(self, recording: str) -> Readable | None:

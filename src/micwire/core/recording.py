@@ -5,6 +5,7 @@ same `apply`: a state is never anything but the log up to some point.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -55,7 +56,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is fixed when a recording is created and never altered by a later `open`."""
+    """What a recording is begun with. No later `open` alters it; people may edit some of it."""
 
     recording: str
     key_hash: str
@@ -104,6 +105,8 @@ class RecordingState:
     gaps: list[GapEntry] = field(default_factory=list)
     marks: dict[MarkEntry, None] = field(default_factory=dict)
     """In the order in which they came; the same one twice is one."""
+    removed_marks: dict[MarkEntry, None] = field(default_factory=dict)
+    """Somebody took them out. Their client repeats them all the same, and they stay out."""
     clipped: int = 0
     nonfinite: int = 0
     ending: Ending | None = None
@@ -111,7 +114,7 @@ class RecordingState:
     idle_s: float = 0.0
     """For how long no client has been connected, as far as servers were up to count."""
     _about_json: str = field(default="", repr=False, compare=False)
-    # Every state is written at the head of each journal segment; this part never changes.
+    # Every state is written at the head of each journal segment; this part changes by edits only.
 
     @property
     def gap_frames(self) -> int:
@@ -129,7 +132,7 @@ class RecordingState:
         match record.kind:
             case Kind.MARK:
                 mark = MarkEntry(record.first_frame, bytes(record.payload).decode())
-                if mark in self.marks:
+                if mark in self.marks or mark in self.removed_marks:
                     return False
                 self.marks[mark] = None
             case Kind.FINISH:
@@ -166,11 +169,11 @@ class RecordingState:
             self._about_json = _json(facts)
         # Put together by hand: a thousand of them stand at the head of each segment.
         gaps = _json([asdict(gap) for gap in self.gaps]) if self.gaps else "[]"
-        marks = _json([asdict(mark) for mark in self.marks]) if self.marks else "[]"
+        marks, removed = _marks_json(self.marks), _marks_json(self.removed_marks)
         ending = "null" if self.ending is None else _json(asdict(self.ending))
         text = (
             f'{{"about":{self._about_json},"epoch":{self.epoch},"frames":{self.frames},'
-            f'"gaps":{gaps},"marks":{marks},"clipped":{self.clipped},'
+            f'"gaps":{gaps},"marks":{marks},"removed_marks":{removed},"clipped":{self.clipped},'
             f'"nonfinite":{self.nonfinite},"ending":{ending},'
             f'"is_deleted":{"true" if self.is_deleted else "false"},"idle_s":{self.idle_s!r}}}'
         )
@@ -192,13 +195,31 @@ class RecordingState:
             about=about,
             gaps=[GapEntry(**gap) for gap in facts.pop("gaps")],
             marks={MarkEntry(**mark): None for mark in facts.pop("marks")},
+            removed_marks={MarkEntry(**mark): None for mark in facts.pop("removed_marks", ())},
             ending=None if ending is None else Ending(**ending),
             **facts,
         )
 
     def copy(self) -> "RecordingState":
         """Return a state that moves on by itself."""
-        return replace(self, gaps=list(self.gaps), marks=dict(self.marks))
+        return replace(
+            self,
+            gaps=list(self.gaps),
+            marks=dict(self.marks),
+            removed_marks=dict(self.removed_marks),
+        )
+
+    def edit(self, about: About, marks: Iterable[MarkEntry]) -> None:
+        """Describe the recording anew. Its next STATE record says so."""
+        gone = self.marks | self.removed_marks
+        self.about, self._about_json = about, ""
+        self.marks = dict.fromkeys(marks)
+        self.removed_marks = {mark: None for mark in gone if mark not in self.marks}
+
+    @property
+    def known_marks(self) -> tuple[MarkEntry, ...]:
+        """Return what its client may repeat without saying anything new."""
+        return (*self.marks, *self.removed_marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +282,11 @@ class Ledger:
     def _unknown(record: Record) -> bool:
         # Behind CLOSED nothing is appended for a recording, so this can only be damage.
         raise LogContradictionError(f"a {record.kind.name} record belongs to no recording")
+
+
+def _marks_json(marks: Iterable[MarkEntry]) -> str:
+    facts = [asdict(mark) for mark in marks]
+    return _json(facts) if facts else "[]"
 
 
 def _json(facts: object) -> str:

@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from micwire.core.edits import Change
 from micwire.core.errors import StorageFailedError
 from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
 from micwire.core.recording import Closed, Ending, GapEntry, RecordingState, sidecar_fields
 from micwire.core.records import Kind, Record, recording_bytes
 from micwire.core.storage import is_no_room, is_out_of_descriptors, sync_directory_or_fail
 from micwire.library.closed import ClosedRegister, replace_file
+from micwire.library.over import SUFFIXES, Over
 from micwire.library.wavfile import WavFile, WavMissingError
 
 FLUSH_BYTES = 48 << 10
@@ -100,6 +102,15 @@ class WavWriter:
         self._register = ClosedRegister(
             f"{self._data}/.micwire/closed", self._scratch, files.closed
         )
+        self._afterwards = Over(
+            self._data,
+            self._scratch,
+            self._register,
+            wav=files.wav,
+            sidecar=files.sidecar,
+            closed=files.closed,
+            on_deleted=on_deleted,
+        )
         self._oldest_pins = oldest_pins
         self._backlog_bytes = backlog_bytes
         self._max_backlog_bytes = max_backlog_bytes
@@ -131,13 +142,14 @@ class WavWriter:
         """
         try:
             self._make_directories()
+            self._afterwards.complete_deletions()
             return self._replay(recovery)
         except OSError as error:
             raise StorageFailedError(f"the WAVs can't be brought up to date: {error}") from error
 
     def _make_directories(self) -> None:
-        for directory in (self._scratch, f"{self._data}/.micwire/closed"):
-            self._files.closed.make_directory(directory)
+        for name in ("scratch", "closed", "deleting"):
+            self._files.closed.make_directory(f"{self._data}/.micwire/{name}")
         sync_directory_or_fail(self._files.closed, f"{self._data}/.micwire")
         sync_directory_or_fail(self._files.closed, self._data)
         for name in self._files.closed.names(self._scratch):
@@ -262,6 +274,14 @@ class WavWriter:
         self._register.put(further)
         return further
 
+    def edit(self, closed: Closed, change: Change) -> None:
+        """Change what is said of a recording that is over; see `Library.edit`. Blocks."""
+        self._afterwards.edit(closed, change)
+
+    def delete(self, closed: Closed, begin: Callable[[], None]) -> None:
+        """Delete a recording that is over; see `Library.delete`. Blocks."""
+        self._afterwards.delete(closed, begin)
+
     def readable(self, recording: str) -> Readable | None:
         """Return what can be read of an unfinished recording. Never blocks."""
         entry = self._entries.get(recording_bytes(recording))
@@ -335,6 +355,9 @@ class WavWriter:
         elif record.kind is Kind.STATE:
             state = RecordingState.from_record(record)
             if entry is not None:
+                # Only an edit alters what the sidecar says of it.
+                is_edit = (state.about, state.marks) != (entry.state.about, entry.state.marks)
+                entry.is_sidecar_stale |= is_edit
                 entry.state = state
             elif record.recording not in self._over:
                 self._add(record.recording, state, 0)
@@ -496,7 +519,7 @@ class WavWriter:
         closed = Closed(about.recording, "deleted", "", about.format, "", entry.state.epoch, 0, "")
         self._with_room(lambda: self._register.put(closed))
         self._files.wav.unlink(entry.wav.path)
-        for suffix in (".json", ".jsonl"):  # what analyzers said of it, too
+        for suffix in SUFFIXES[1:]:  # what analyzers said of it, too
             self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}{suffix}")
         self._on_deleted(about.recording)
         self._with_room(lambda: self._sync_names([entry]))
@@ -525,6 +548,6 @@ class WavWriter:
             frames=state.frames,
             digest=digest,
             client_digest=client_digest,
-            marks=tuple(state.marks),
+            marks=state.known_marks,
             owner=about.owner,
         )
