@@ -93,16 +93,28 @@ class Shelf:
         record = await self.record(person, recording)
         is_there = partial(self._is_there, recording)
         if isinstance(record, RecordingState):
-            readable = self._library.readable(recording)
-            if readable is None:
-                raise no_such_recording()
-            fields = sidecar_fields(record, "recording", None)
-            return Found(recording, readable, fields, None, is_there)
+            growing = self._library.readable(recording)
+            closed: Closed | None = None
+            if growing is None:  # the library is behind at the beginning, and ahead at the end
+                closed = await to_thread.run_sync(self._library.closed, recording)
+            if closed is None:
+                return self._growing(record, growing, is_there)
+            record = closed
         path = self._data / f"{record.path}.wav"
         if not await to_thread.run_sync(path.exists):
             raise no_such_recording()
         readable = Readable(str(path), record.format, header_bytes(record.format), record.frames)
         return Found(recording, readable, {}, record.digest, is_there)
+
+    def _growing(
+        self, state: RecordingState, readable: Readable | None, is_there: Callable[[], bool]
+    ) -> Found:
+        about = state.about
+        if readable is None:  # none of its frames is in a file
+            path = str(self._data / f"{about.path}.wav")
+            readable = Readable(path, about.format, header_bytes(about.format), 0)
+        fields = sidecar_fields(state, "recording", None)
+        return Found(about.recording, readable, fields, None, is_there)
 
     def _is_there(self, recording: str) -> bool:
         # A recording that grew when the download began may have been finished since; only
