@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 NODE := node:nodejs npm:npm
 TOOLS := chromium:chromium ffprobe:ffmpeg firefox-esr:firefox-esr $(NODE) pulseaudio:pulseaudio sox:sox
 TYPED := tsconfig.json tsconfig.worker.json tsconfig.worklet.json tests/web tests/web/journal
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 TSC := node_modules/.bin/tsc
 NPM_BUILD := build/npm
 RECORDER := src/micwire/web/recorder
@@ -22,7 +23,7 @@ serve: $(VENV)/runtime
 	$(BIN)/micwire serve $(ARGS)
 
 test: $(VENV)/dev tools node_modules/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: lint types test
 
@@ -45,7 +46,7 @@ npm: node_modules/installed
 	$(TSC) -p tsconfig.npm.json --outDir $(NPM_BUILD)/recorder
 
 soak: $(VENV)/dev tools node_modules/installed
-	$(BIN)/python -m pytest --soak $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --soak $(ARGS)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench $(ARGS)
