@@ -27,7 +27,9 @@ FEED = """async ([seconds, steps]) => {
     async pull(controller) {
       while (handed.length > 8) handed.shift().close();
       if (made === all) return controller.close();
-      while (made - window.fed.durable / frames > most) await new Promise((done) => setTimeout(done, 5));
+      while (made - window.fed.durable / frames > most) {
+        await new Promise((done) => setTimeout(done, 5));
+      }
       for (let n = 0; n < frames; n++) plane[n] = ((made * frames + n) % 65_536 - 32_768) / 32_768;
       const data = new AudioData({
         format: "f32-planar", sampleRate: rate, numberOfFrames: frames, numberOfChannels: 1,
