@@ -13,6 +13,7 @@ NODE := node:nodejs npm:npm
 TOOLS := caddy:caddy certutil:libnss3-tools chromium:chromium ffprobe:ffmpeg firefox-esr:firefox-esr \
 	$(NODE) nginx:nginx-light openssl:openssl pg_ctlcluster:postgresql pulseaudio:pulseaudio sox:sox
 TYPED := tsconfig.json tsconfig.worker.json tsconfig.worklet.json tests/web tests/web/journal
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 TSC := node_modules/.bin/tsc
 NPM_BUILD := build/npm
 RECORDER := src/micwire/web/recorder
@@ -23,7 +24,7 @@ serve: $(VENV)/runtime
 	$(BIN)/micwire serve $(ARGS)
 
 test: $(VENV)/dev tools node_modules/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: lint types test
 
@@ -46,7 +47,7 @@ npm: node_modules/installed
 	$(TSC) -p tsconfig.npm.json --outDir $(NPM_BUILD)/recorder
 
 soak: $(VENV)/dev tools node_modules/installed
-	$(BIN)/python -m pytest --soak $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --soak $(ARGS)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench $(ARGS)

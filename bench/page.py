@@ -3,10 +3,10 @@
     python -m bench.page --seconds 20
 
 A real Chromium records its fake microphone (stereo, 44.1 kHz, 32-bit float) on the page of a
-real micwire that runs the analyzer `level`. Printed: the CPU of the page's process, idle and
-recording, in percent of a core, with its share per process of the browser; its memory; and
-the latency of results, from the moment when the block's last frame had been captured up to
-the page's event. Needs Chromium and Playwright, as the tests do.
+real micwire, once as it is and once with the analyzer `level`. Printed: the CPU of the page's
+process, idle and recording, in percent of a core, with its share per process of the browser;
+its memory; and the latency of results, from the moment when the block's last frame had been
+captured up to the page's event. Needs Chromium and Playwright, as the tests do.
 """
 
 import argparse
@@ -96,13 +96,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
     options = parser.parse_args()
     print(machine(Path(tempfile.gettempdir())))
+    _record(options.seconds)
+    heard = sorted(_record(options.seconds, "--analyzers", "level"))
+    if not heard:
+        raise SystemExit("no result came from the analyzer")
+    median, tail = quantile(heard, 0.5), quantile(heard, 0.99)
+    print(f"result      p50 {median:.0f} ms  p99 {tail:.0f} ms  of {len(heard)} results")
+
+
+def _record(seconds: float, *arguments: str) -> list[float]:
+    """Record for so long and print what it costs; return how late each result was, in ms."""
+    print("micwire serve", *arguments)
     with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
         folder = Path(directory)
         microphone = folder / "microphone.wav"
-        length_s = int(options.seconds + 2 * _WARM_UP_S + 5)
+        length_s = int(seconds + 2 * _WARM_UP_S + 5)
         write_wav(microphone, place_signal(length_s * FAKE_MIC_RATE), FAKE_MIC_RATE)
         with (
-            Server.micwire(folder / "recordings", "--analyzers", "level") as server,
+            Server.micwire(folder / "recordings", *arguments) as server,
             Chromium(playwright, folder / "profile", *fake_microphone(microphone)) as browser,
         ):
             browser.context.grant_permissions(["microphone"], origin=server.address)
@@ -115,7 +126,7 @@ def main() -> None:
             page.get_by_test_id("record").click()
             page.wait_for_timeout(_WARM_UP_S * 1000)
             first_bytes = processes.page_bytes()
-            print("recording  ", _cpu(processes, page, options.seconds))
+            print("recording  ", _cpu(processes, page, seconds))
             grown = (processes.page_bytes() - first_bytes) / _MIB
             print(f"memory      {first_bytes / _MIB:.0f} MiB, grown by {grown:+.0f} MiB")
             heard = [delay for end, delay in page.evaluate("window.heard") if end > _WARM_UP_S]
@@ -123,11 +134,7 @@ def main() -> None:
             page.wait_for_function(
                 "document.querySelector('micwire-recorder').status.state === 'finished'"
             )
-    if not heard:
-        raise SystemExit("no result came: does the server run an analyzer?")
-    heard.sort()
-    median, tail = quantile(heard, 0.5), quantile(heard, 0.99)
-    print(f"result      p50 {median:.0f} ms  p99 {tail:.0f} ms  of {len(heard)} results")
+    return heard
 
 
 if __name__ == "__main__":

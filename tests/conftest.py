@@ -1,6 +1,10 @@
-"""What all tests share: the option that lets the long fault runs in."""
+"""What all tests share: the option that lets the long fault runs in, and who runs beside whom."""
+
+from pathlib import Path
 
 import pytest
+
+BROWSER = Path(__file__).parent / "browser"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -8,7 +12,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `soak`, but for `--soak`."""
+    """Leave out what is marked `soak`, but for `--soak`; keep together what shares a machine.
+
+    Two run at a time (`--dist loadgroup`): real browsers one after another in the one, as they
+    need a core, and file after file of all else in the other.
+    """
+    for item in items:
+        is_browser = item.path.is_relative_to(BROWSER)
+        item.add_marker(pytest.mark.xdist_group("browser" if is_browser else str(item.path)))
     if config.getoption("--soak"):
         return
     soak = [item for item in items if item.get_closest_marker("soak")]

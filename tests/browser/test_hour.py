@@ -1,7 +1,8 @@
 """An hour of recording, as fast as it goes: the page's memory stays as it is.
 
 The sound is made in the page and goes the way of a microphone's: a stream of AudioData to the
-worker, its journal, the socket, the server.
+worker, its journal, the socket, the server. It is made no faster than the server takes it, as
+a microphone's is: what is on its way is a matter of the connection, not of the length.
 """
 
 import json
@@ -18,19 +19,26 @@ STEPS = 6
 MIB = 1 << 20
 
 FEED = """async ([seconds, steps]) => {
-  const rate = 48_000, frames = 24_000, all = seconds * rate / frames;
-  let made = 0, round = 0;
+  const rate = 48_000, frames = 24_000, all = seconds * rate / frames, most = 60 * rate / frames;
+  const handed = []; // a stream hands copies to the worker: the page's own are to be closed
+  let made = 0;
   const plane = new Float32Array(frames);
   const track = new ReadableStream({
-    pull(controller) {
+    async pull(controller) {
+      while (handed.length > 8) handed.shift().close();
       if (made === all) return controller.close();
+      while (made - window.fed.durable / frames > most) {
+        await new Promise((done) => setTimeout(done, 5));
+      }
       for (let n = 0; n < frames; n++) plane[n] = ((made * frames + n) % 65_536 - 32_768) / 32_768;
-      controller.enqueue(new AudioData({
+      const data = new AudioData({
         format: "f32-planar", sampleRate: rate, numberOfFrames: frames, numberOfChannels: 1,
         timestamp: made++ * frames * 1e6 / rate, data: plane,
-      }));
+      });
+      handed.push(data);
+      controller.enqueue(data);
     },
-  }, { highWaterMark: 4 });
+  }, { highWaterMark: 0 });
   const worker = new Worker("/recorder/worker.js", { type: "module" });
   let id = 0;
   const asked = new Map();

@@ -388,7 +388,7 @@ def test_discard_asks_once_and_deletes(open_page: OpenPage, own_server: Server) 
     page.wait_for_function(
         "document.querySelector('micwire-recorder').recorder.unfinished.length === 0"
     )
-    expect(at(page, "elapsed")).to_have_text("0:00.0")
+    expect(at(page, "elapsed")).to_have_text("0:00")
     page.wait_for_timeout(500)
     assert own_server.wavs() == []
 

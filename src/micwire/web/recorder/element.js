@@ -3,7 +3,7 @@
  *
  * It shows what `Recorder` says and hands on what the person does; it decides nothing about
  * sound. Texts are put in by `textContent` alone. One AbortController ends every listener,
- * timer and observer; nothing is drawn that nobody sees, and nothing oftener than 20 times a second.
+ * timer and observer; nothing is drawn that nobody sees, and nothing oftener than the worker brings news.
  */
 
 /** @import { Gap, Level, Mark, RecordingResult, StartOptions, Status, Unfinished } from "./types.js" */
@@ -20,14 +20,16 @@ import { check, play, test } from "./checks.js";
 import { Meter, decibels } from "./meter.js";
 import { Canvas, Waveform } from "./waveform.js";
 
-const FRAME_MS = 100;
+const FRAME_MS = 125;
+const WAVE_MS = 200; // the waveform can do with fewer frames than the meter
+const BAR_STEPS = 200;
 const UNSAFE_S = 2; // what is on its way for less is nothing to speak of
 const SPEAK_MS = 10_000;
 const EVENTS = ["state", "level", "ack", "gap", "result", "finished", "error", "devices", "unfinished"];
 const RAW = ["echoCancellation", "noiseSuppression", "autoGainControl"];
 const TEXTS_KEPT = 100;
 const POINTS_KEPT = 60;
-const RESULTS_MS = 250;
+const RESULTS_MS = 500;
 const COUNTS = ["captured", "kept", "safe"];
 const SIGNS = /** @type {Record<string, string>} */ ({
   idle: "○", checking: "◌", recording: "●", paused: "‖", offline: "▲", finishing: "↑", finished: "✓", failed: "✗",
@@ -77,6 +79,8 @@ export class MicwireRecorder extends HTMLElement {
   #isSeen = true;
   #isWanted = false; // an animation frame was asked for
   #isWaveStale = true;
+  #waveAt = -Infinity;
+  #bars = [-1, -1, -1];
   #drawnAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #spokenAt = 0;
@@ -333,12 +337,13 @@ export class MicwireRecorder extends HTMLElement {
     // Why there is no sound, if it isn't the person's will.
     const silence = this.#isPaused || !/checking|recording|paused/.test(state) ? "" : status.isMuted ? "muted" : status.error?.code === "device-gone" ? "device-gone" : "";
     put(at.state, say(state));
-    put(at.elapsed, clock(capturedSeconds));
+    put(at.elapsed, clock(capturedSeconds, 0));
     put(at.hint, this.#hint(status, unsafe, silence));
     put(at.problem.lastChild, this.#trouble && capturedSeconds > 0 ? `${say("kept")}: ${time(keptSeconds)} · ${say("safe")}: ${time(durableSeconds)}` : "");
     [capturedSeconds, keptSeconds, durableSeconds].forEach((seconds, n) => {
       put(at[COUNTS[n]], time(seconds));
-      at[`${COUNTS[n]}Bar`].style.scale = `${Math.min(1, seconds / capturedSeconds || 0)} 1`;
+      const steps = Math.floor(BAR_STEPS * Math.min(1, seconds / capturedSeconds || 0));
+      if (steps !== this.#bars[n]) at[`${COUNTS[n]}Bar`].style.scale = `${(this.#bars[n] = steps) / BAR_STEPS} 1`;
     });
     if (unsafe <= UNSAFE_S || state === "finished") put(at.notyet, "");
     else if (at.notyet.textContent === "" || now - this.#spokenAt > SPEAK_MS) {
@@ -361,13 +366,14 @@ export class MicwireRecorder extends HTMLElement {
     const held = Math.ceil(this.#meter.held), loudest = `${number(held)} dB`;
     put(at.loudest, isFalling ? loudest : "");
     if (!isFalling || Math.abs(at.meter.ariaValueNow - held) > 3) [at.meter.ariaValueNow, at.meter.ariaValueText] = [held, loudest];
-    if (this.#isWaveStale) {
+    if (this.#isWaveStale && now - this.#waveAt >= WAVE_MS) {
       this.#isWaveStale = false;
+      this.#waveAt = now;
       const parts = [...this.#parts.values()];
       this.#waveform.draw(this.#testing ? 0 : durableSeconds, parts.flatMap(({ gaps }) => gaps), parts.flatMap(({ marks }) => marks),
         state === "finished" && !this.#testing ? capturedSeconds : null);
     }
-    if (isFalling) this.#wake();
+    if (isFalling || this.#isWaveStale) this.#wake();
   }
 
   /** @param {Status} status @param {number} unsafe In seconds. @param {string} silence */

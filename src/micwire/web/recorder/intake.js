@@ -234,6 +234,7 @@ export class Intake {
    */
   #zeroRun(planes, from) {
     const frames = planes[0].length, least = this.#leastZeros || frames;
+    if (this.#leastZeros === 0 && planes.some((plane) => plane[from] !== 0)) return [frames, frames]; // only a whole buffer would do
     let first = from;
     for (let frame = from; frame <= frames; frame++) {
       if (frame < frames && planes.every((plane) => plane[frame] === 0)) continue;

@@ -26,7 +26,7 @@ import { encodeAudio, frameBytes } from "./wire.js";
  */
 
 const BATCH_S = 0.03; // of sound, for one record of the journal and one message
-const BATCH_MS = 50; // the longest that less than that is waited with
+const BATCH_MS = 50; // without sound, after which less than that is kept as well
 const CUT_OFF = "cut off: the page ended here";
 const MAX_GAP_S = 24 * 60 * 60;
 const MAX_MARKS = 10_000;
@@ -65,7 +65,7 @@ export class Upload {
   #isMore = false;
   /** @type {Uint8Array<ArrayBuffer>[]} what came since the last record */ #batch = [];
   #batchFrames = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #batchTimer;
+  #heardAt = 0;
   /** @type {{firstFrame: number, bytes: Uint8Array<ArrayBuffer>}} the last record: it need not be read again */
   #recent = { firstFrame: 0, bytes: new Uint8Array(0) };
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #flushTimer;
@@ -188,13 +188,16 @@ export class Upload {
     this.#batch.push(bytes);
     this.#batchFrames += frames;
     if (this.#batchFrames >= BATCH_S * this.sampleRate) this.#keepBatch();
-    else this.#batchTimer ??= setTimeout(() => this.#keepBatch(), BATCH_MS);
+    else this.#heardAt = performance.now();
+  }
+
+  /** Keep the last sound before a silence; to be called some times a second: a timer for each batch costs more than its journal. */
+  tend() {
+    if (this.#batchFrames > 0 && performance.now() - this.#heardAt > BATCH_MS) this.#keepBatch();
   }
 
   /** Journal what has come, and then let it go out. */
   #keepBatch() {
-    clearTimeout(this.#batchTimer);
-    this.#batchTimer = undefined;
     const frames = this.#batchFrames;
     if (frames === 0) return;
     const bytes = joined(this.#batch, frames * this.#frameBytes), firstFrame = this.capturedFrames - frames;
@@ -287,7 +290,6 @@ export class Upload {
   async discard() {
     if (this.isEnded) return false;
     this.#isDiscarded = true;
-    clearTimeout(this.#batchTimer);
     await this.#written;
     await this.#guard(() => this.#journal.discard());
     this.#sender.discard();
@@ -470,7 +472,6 @@ export class Upload {
   /** The person wants it no more, or has it elsewhere. */
   async forget() {
     this.#link.close();
-    clearTimeout(this.#batchTimer);
     await this.#removeCopy();
   }
 

@@ -224,6 +224,7 @@ const SAME = {
 /** One language's way to speak. */
 export class Speaker {
   #table;
+  #hundredths; // making one takes longer than all else that is shown
   /**
    * @param {string} tag A language; English where there is no table.
    * @param {Record<"en" | "ja", Record<string, string>>} [tables]
@@ -231,6 +232,7 @@ export class Speaker {
   constructor(tag, tables = words) {
     this.lang = /** @type {keyof typeof tables} */ (/^ja/i.test(tag) ? "ja" : "en");
     this.#table = tables[this.lang];
+    this.#hundredths = new Intl.NumberFormat(this.lang, { maximumFractionDigits: 2 });
   }
 
   /** Whether a code has a cause and a cure here. @param {string} code */
@@ -240,7 +242,7 @@ export class Speaker {
   say = (key, values = {}) => (this.#table[SAME[key] ?? key] ?? key).replace(/\{(\w+)\}/g, (_, name) => `${values[name]}`);
 
   /** @param {number} value Shown to hundredths. */
-  number = (value) => (value || 0).toLocaleString(this.lang, { maximumFractionDigits: 2 }).replace("-", "−"); // -0 is 0
+  number = (value) => this.#hundredths.format(value || 0).replace("-", "−"); // -0 is 0
 
   /** A length in whole seconds, rounded down. @param {number} seconds */
   time = (seconds) => {
@@ -264,8 +266,8 @@ function units(seconds) {
 /** @param {number} value */
 const padded = (value) => `${value}`.padStart(2, "0");
 
-/** The clock of a place in the take, to tenths, rounded down. @param {number} seconds */
-export function clock(seconds) {
-  const [h, m, s] = units(seconds);
-  return `${h > 0 ? `${h}:${padded(m)}` : m}:${padded(s)}.${Math.floor((seconds + 1e-6) * 10) % 10}`;
+/** A place in the take, or how far it has come, rounded down. @param {number} seconds @param {number} [digits] 1: to tenths. */
+export function clock(seconds, digits = 1) {
+  const [h, m, s] = units(seconds), tenths = digits && `.${Math.floor((seconds + 1e-6) * 10) % 10}`;
+  return `${h > 0 ? `${h}:${padded(m)}` : m}:${padded(s)}${tenths || ""}`;
 }

@@ -66,7 +66,7 @@ const UNKNOWN = {
   title: null, startedAt: "", sampleRate: 1, channels: 1, capturedFrames: 0, durableFrames: 0, releasedFrames: 0,
   code: null, message: null, url: null,
 };
-const TICK_MS = 100; // each is a frame that the page draws
+const TICK_MS = 125; // each is a frame that the page draws
 const MOVING_MS = 2_000;
 const LOOK_MS = 5_000;
 const SLEPT_MS = 2_000;
@@ -232,6 +232,7 @@ function tick() {
   watchSleep();
   if (take !== null) {
     const upload = take.current, now = performance.now();
+    upload?.tend();
     const durable = take.parts.reduce((sum, part) => sum + part.durableFrames, 0);
     if (durable > movedTo || upload === null) {
       movedTo = durable;
