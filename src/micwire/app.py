@@ -27,6 +27,7 @@ from micwire.access.audit import FILE as AUDIT_FILE
 from micwire.access.audit import Audit
 from micwire.access.desk import Desk
 from micwire.access.guard import Guard, security_headers
+from micwire.access.quotas import Quota, Quotas
 from micwire.access.routes import access_routes
 from micwire.access.store import FILE as STORE_FILE
 from micwire.access.store import Store
@@ -229,6 +230,12 @@ class MicwireApp:
             ),
             analysis=self._analysis,
             events=self.events,
+            admit=Quotas(
+                Quota(self.config.quota_hours, self.config.quota_gb, self.config.quota_streams),
+                self.desk.store if self.access is self.desk else None,
+                self.catalogue.usage,
+                lambda: self.recorder,
+            ),
             is_taken=lambda path: any(
                 (data / f"{path}{end}").exists() for end in (".wav", ".json", ".jsonl")
             ),

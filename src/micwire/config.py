@@ -68,6 +68,11 @@ class Config(BaseSettings):
         description="HOST:PORT for `/metrics`, which is then nowhere else; without it the server's"
         " own port tells it, to this machine only.",
     )
+    quota_hours: float = Field(0, ge=0, description="Hours of sound per user; 0 is no limit.")
+    quota_gb: float = Field(0, ge=0, description="Gigabytes of sound per user; 0 is no limit.")
+    quota_streams: int = Field(
+        0, ge=0, description="Recordings per user that may stream at once; 0 is no limit."
+    )
     min_free_mb: float = Field(
         256,
         ge=0,

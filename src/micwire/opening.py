@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Protocol
 
 from micwire.core.errors import MicwireError, RegisterDamagedError, StorageFailedError
-from micwire.core.interfaces import Analysis, Library
+from micwire.core.interfaces import Admit, Analysis, Library
 from micwire.core.people import Person, Scope
 from micwire.core.recording import About, Closed, Ending, RecordingState
 from micwire.core.records import recording_bytes
 from micwire.core.session import Limits, State
 from micwire.core.storage import is_no_room
-from micwire.core.wire import Open, Opened
+from micwire.core.wire import MAX_COUNT, Open, Opened
 from micwire.events import Events, Happening
 from micwire.link import Connection, Live
 from micwire.unfinished import Unfinished
@@ -85,6 +86,7 @@ class Opener:
         events: Told what begins.
         utc_now: The wall clock; it gives file names and dates.
         is_taken: Whether a path below the data directory is in use; may block.
+        admit: Says how long a recording may be, and whether it may begin.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Opener:
         events: Events,
         utc_now: Callable[[], datetime],
         is_taken: Callable[[str], bool],
+        admit: Admit,
     ) -> None:
         self._host = host
         self._unfinished = unfinished
@@ -107,6 +110,7 @@ class Opener:
         self._events = events
         self._utc_now = utc_now
         self._is_taken = is_taken
+        self._admit = admit
         self._creating = 0
 
     async def open(self, connection: Connection, message: Open) -> None:
@@ -153,6 +157,9 @@ class Opener:
                 return
             if self._may_not_create(connection):
                 return
+            max_s = await self._admitted(connection, message, None, person)
+            if max_s is None:
+                return
             self._creating += 1
             try:
                 live = await self._create(connection, message, key, person)
@@ -160,6 +167,9 @@ class Opener:
                 self._creating -= 1
         else:
             if not self._may_continue(connection, message, live, person):
+                return
+            max_s = await self._admitted(connection, message, live, person)
+            if max_s is None:
                 return
             self._dismiss_owner(live)
             if live.state.ending is not None:
@@ -181,7 +191,18 @@ class Opener:
         live.owner, connection.live = connection, live
         if self._analysis is not None:
             connection.results = self._analysis.attach(live.state, message, connection.wake)
-        self._grant(connection, live.state)
+        self._grant(connection, live.state, max_s=max_s)
+
+    async def _admitted(
+        self, connection: Connection, message: Open, live: Live | None, person: Person
+    ) -> float | None:
+        """Return how many seconds the recording may have; None once the link is refused."""
+        verdict = await self._admit(person, message, None if live is None else live.state)
+        if isinstance(verdict, str):
+            frames = 0 if live is None else live.state.frames
+            self._host.refuse(connection, "quota", verdict, frames=frames)
+            return None
+        return verdict
 
     def _end_orphan(self, recording: str, connection: Connection) -> None:
         """End a plain recording that was created for a link that is gone: nobody can return."""
@@ -319,10 +340,16 @@ class Opener:
             self._host.finish(connection, closed)
 
     def _grant(
-        self, connection: Connection, state: RecordingState, *, is_ending: bool = False
+        self,
+        connection: Connection,
+        state: RecordingState,
+        *,
+        is_ending: bool = False,
+        max_s: float = inf,
     ) -> None:
         limits = self._settings.limits
         audio_format = state.about.format
+        max_frames = MAX_COUNT if max_s == inf else int(max_s * audio_format.sample_rate)
         connection.last_ack = time.monotonic()
         connection.session.opened(
             Opened(
@@ -339,7 +366,13 @@ class Opener:
             state.gap_frames,
             gaps=len(state.gaps),
             is_ending=is_ending,
+            max_frames=max_frames,
         )
+
+
+async def without_limit(person: Person, message: Open, state: RecordingState | None) -> float | str:
+    """Let everybody record as long as they like."""
+    return inf
 
 
 def hash_key(key: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from micwire.acks import Acks
 from micwire.core.edits import Change
 from micwire.core.errors import SERVICE_RESTART, MicwireError, StorageFailedError
-from micwire.core.interfaces import Analysis, Identify, Journal, Library, ResultReader
+from micwire.core.interfaces import Admit, Analysis, Identify, Journal, Library, ResultReader
 from micwire.core.recording import Closed, Ending, RecordingState, gap_record, mark_record
 from micwire.core.records import Kind, Record, recording_bytes
 from micwire.core.session import (
@@ -37,7 +37,7 @@ from micwire.core.wire import Finished
 from micwire.editing import Deletion, Editor
 from micwire.events import Events, Happening
 from micwire.link import Connection, Live, everybody
-from micwire.opening import Opener, RecorderSettings
+from micwire.opening import Opener, RecorderSettings, without_limit
 from micwire.unfinished import Unfinished
 
 _FRAMES = Kind.FRAMES
@@ -71,6 +71,7 @@ class Recorder:
         events: Tells others what happens to recordings.
         is_taken: Whether a path below the data directory is in use; may block.
         note_deletion: Keeps a log of deletions; called before each is durable, may block.
+        admit: Says how long a recording may be, and whether it may begin.
         hit: Called with the names of failpoints.
         on_failed: Called once, on the loop, when nothing more can be made durable.
     """
@@ -86,6 +87,7 @@ class Recorder:
         events: Events | None = None,
         is_taken: Callable[[str], bool] = lambda path: False,
         note_deletion: Callable[[Deletion], None] | None = None,
+        admit: Admit = without_limit,
         hit: Callable[[str], None] | None = None,
         on_failed: Callable[[MicwireError], None] = lambda error: None,
     ) -> None:
@@ -109,6 +111,7 @@ class Recorder:
             events=self._events,
             utc_now=utc_now,
             is_taken=is_taken,
+            admit=admit,
         )
         self._connections: set[Connection] = set()
         self._editor = Editor(
@@ -217,6 +220,11 @@ class Recorder:
         """Return the states of all unfinished recordings, the newest last."""
         return [live.state for live in self._unfinished.lives.values() if not live.state.is_deleted]
 
+    def streaming(self) -> list[RecordingState]:
+        """Return the states of unfinished recordings that have a client now."""
+        lives = self._unfinished.lives.values()
+        return [live.state for live in lives if live.owner is not None]
+
     def state(self, recording: str) -> RecordingState | None:
         """Return the state of an unfinished recording."""
         live = self._unfinished.lives.get(recording_bytes(recording))
@@ -229,10 +237,6 @@ class Recorder:
     def unacked_frames(self) -> int:
         """Return how many frames are taken and not durable yet."""
         return sum(live.state.frames - live.durable for live in self._unfinished.lives.values())
-
-    def streaming(self) -> int:
-        """Return how many unfinished recordings have a client connected."""
-        return sum(live.owner is not None for live in self._unfinished.lives.values())
 
     # ---- links -------------------------------------------------------------------
 

@@ -283,19 +283,21 @@ def test_a_header_that_forbids_the_microphone_is_named(open_page: OpenPage, serv
 
 
 def test_a_frame_without_the_attribute_is_named(
-    open_page: OpenPage, server: Server, host: str
+    open_page: OpenPage, tmp_path: Path, host: str
 ) -> None:
-    page = open_page(f"{host}/tests/browser/job.html")
-    page.evaluate(
-        """(address) => {
-            const frame = document.createElement("iframe");
-            frame.src = address;
-            document.body.append(frame);
-        }""",
-        server.address,
-    )
-    problem = page.frame_locator("iframe").get_by_test_id("problem")
-    expect(problem).to_contain_text('allow="microphone" on the iframe')
+    with Server.micwire(tmp_path / "recordings", "--allow-embedding", host) as server:
+        page = open_page(f"{host}/tests/browser/job.html")
+        page.evaluate(
+            """(address) => {
+                const frame = document.createElement("iframe");
+                frame.src = address;
+                document.body.append(frame);
+            }""",
+            server.address,
+        )
+        problem = page.frame_locator("iframe").get_by_test_id("problem")
+        expect(problem).to_contain_text('allow="microphone" on the iframe')
+        page.close()
 
 
 def test_a_muted_microphone_is_waited_for(open_page: OpenPage, server: Server) -> None:

@@ -168,7 +168,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much a person's recordings take, those that are not over included."""
+    """How much those of a person's recordings take that are over."""
 
     recordings: int
     seconds: float

@@ -287,6 +287,12 @@ class Access(Protocol):
         ...
 
 
+Admit = Callable[[Person, Open, RecordingState | None], Awaitable[float | str]]
+"""Decides how many seconds a recording may have, before any of it is stored, or why it may not be.
+
+Asked at each `open`; the state is None for a recording that is to begin.
+"""
+
 Identify = Callable[[str | None], Awaitable[Person | None]]
 """Returns who opens a recording, asked once with the ticket in `open`, if there is one."""
 
@@ -347,5 +353,5 @@ class Catalogue(Protocol):
         ...
 
     async def usage(self, owner: str) -> Usage:
-        """Return how much a person's recordings take."""
+        """Return how much those of a person's recordings take that are over."""
         ...

@@ -359,6 +359,7 @@ class Session:
         *,
         gaps: int = 0,
         is_ending: bool = False,
+        max_frames: int = MAX_COUNT,
     ) -> None:
         """The recording is this session's: frames before `message.frames` are durable.
 
@@ -369,6 +370,7 @@ class Session:
             gap_frames: How many frames are declared lost.
             gaps: In how many gaps.
             is_ending: Its `finish` came over an earlier connection.
+            max_frames: How many frames it may have for whoever records.
         """
         if self.state is not State.OPENING:
             return
@@ -382,7 +384,7 @@ class Session:
         self._mark_characters = sum(len(label) for _, label in marks)
         self._gaps = gaps
         file_frames = self._limits.max_file_bytes // audio_format.frame_bytes
-        self._max_frames = min(MAX_COUNT, file_frames)
+        self._max_frames = min(MAX_COUNT, file_frames, max_frames)
         self._send(message)
 
     def durable(self, frames: int) -> None:

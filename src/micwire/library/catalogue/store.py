@@ -283,7 +283,7 @@ class Store:
             func.count(),
             func.coalesce(func.sum(columns.duration_us), 0),
             func.coalesce(func.sum(columns.frames * columns.channels * sample_bytes), 0),
-        ).where(columns.owner == storable(owner))
+        ).where(columns.owner == storable(owner), columns.status != "recording")
         async with self._reading() as connection:
             count, duration_us, size = (await connection.execute(statement)).one()
         return Usage(count, int(duration_us) / 1_000_000, int(size))
