@@ -1,8 +1,14 @@
-"""What all tests share: the option that lets the long fault runs in, and who runs beside whom."""
+"""What all tests share: the option that lets the long fault runs in, and who runs beside whom.
 
+A Postgres for all of them, too.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.library.postgres import Postgres, running_postgres
 
 BROWSER = Path(__file__).parent / "browser"
 
@@ -26,3 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in soak]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server

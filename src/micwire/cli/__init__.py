@@ -344,6 +344,39 @@ def list_recordings(
     raise typer.Exit(print_list(data, as_json=as_json))
 
 
+@app.command()
+def reindex(
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="The data directory.  [default: ./recordings]")
+    ] = None,
+    catalogue: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="As for `micwire serve`.  [default: a file in --data]"),
+    ] = None,
+) -> None:
+    """Make the catalogue anew from WAVs and sidecars, while no server is running.
+
+    Recordings that were copied in by hand, restored or moved are taken in: a WAV without a
+    sidecar gets one. It may be broken off at any time, and begun again.
+
+    \b
+    micwire reindex
+    micwire reindex --data /srv/recordings
+    """
+    from micwire.cli.reindex import reindex as make_anew
+    from micwire.config import Config
+
+    flags = {"data": data, "catalogue": catalogue}
+    try:
+        config = Config.model_validate(
+            {name: value for name, value in flags.items() if value is not None}
+        )
+    except ValueError as error:
+        _fail(USAGE, _first_of(error))
+    raise typer.Exit(make_anew(config.data, config.catalogue))
+
+
 def main() -> NoReturn:
     """Run the command line; every error ends as a sentence and an exit code."""
     try:

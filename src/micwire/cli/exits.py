@@ -6,7 +6,7 @@ WRONG = 1
 USAGE = 2
 """The command line or a file that it names can't be used."""
 UNAVAILABLE = 69
-"""The server can't be reached, or the address can't be listened on."""
+"""The server or the database can't be reached, or the address can't be listened on."""
 CANT_CREATE = 73
 """The data directory or a file can't be made or is in use."""
 TEMPORARY_FAILURE = 75
@@ -22,6 +22,8 @@ EXIT_CODES = {
     "unsupported-format": USAGE,
     "name-taken": USAGE,
     "no-such-user": USAGE,
+    "catalogue-damaged": UNAVAILABLE,
+    "catalogue-unavailable": UNAVAILABLE,
     "unreachable": UNAVAILABLE,
     "port-taken": UNAVAILABLE,
     "data-directory": CANT_CREATE,
