@@ -1,11 +1,12 @@
 """The catalogue of the joined application: recordings are in it, and never wait for it."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
 
-from micwire.app import create_app
+from micwire.app import MicwireApp, create_app
 from micwire.config import Config
 from micwire.core.catalogue import Entry, Query
 from micwire.core.people import LOCAL
@@ -24,15 +25,20 @@ def record(data: Path, seed: int) -> Microphone:
     return microphone
 
 
+async def read(app: MicwireApp) -> tuple[Entry, ...]:
+    """Return what is listed, once there is something."""
+    async with asyncio.timeout(20):
+        while True:
+            page = await app.catalogue.page(Query(), LOCAL)
+            if page.entries:
+                return page.entries
+            await asyncio.sleep(0.05)
+
+
 def listed(data: Path) -> tuple[Entry, ...]:
     async def run() -> tuple[Entry, ...]:
         async with create_app(Config(data=data)) as app:
-            async with asyncio.timeout(20):
-                while True:
-                    page = await app.catalogue.page(Query(), LOCAL)
-                    if page.entries:
-                        return page.entries
-                    await asyncio.sleep(0.05)
+            return await read(app)
 
     return asyncio.run(run())
 
@@ -52,3 +58,19 @@ def test_a_recording_needs_no_catalogue(tmp_path: Path) -> None:
     check_recording(tmp_path, microphone, has_ffprobe=False)
     in_the_way.rmdir()
     assert [entry.recording for entry in listed(tmp_path)] == [microphone.recording]
+
+
+def test_a_deletion_leaves_the_list_at_once_and_a_line_in_the_log(tmp_path: Path) -> None:
+    microphone = record(tmp_path, seed=3)
+
+    async def run() -> None:
+        async with create_app(Config(data=tmp_path)) as app:
+            await read(app)
+            await app.recorder.delete(microphone.recording, why="asked", by="ana")
+            assert (await app.catalogue.page(Query(), LOCAL)).entries == ()
+
+    asyncio.run(run())
+    [line] = (tmp_path / ".micwire" / "deletions.jsonl").read_text().splitlines()
+    facts = json.loads(line)
+    assert (facts["recording"], facts["why"], facts["by"]) == (microphone.recording, "asked", "ana")
+    assert not list(tmp_path.glob("2*/*"))

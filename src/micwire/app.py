@@ -46,12 +46,15 @@ from micwire.core.errors import MicwireError
 from micwire.core.interfaces import Access, Files, Readable
 from micwire.core.people import Person
 from micwire.core.session import Limits
+from micwire.editing import Deletion
 from micwire.embedding import Authenticate, HostAccess, LateStart
-from micwire.events import Event, Events, Happening
+from micwire.events import Events
 from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
 from micwire.journal.local import LocalJournal
 from micwire.library.catalogue.keeper import CatalogueKeeper
+from micwire.library.deletions import FILE as DELETIONS_FILE
+from micwire.library.deletions import DeletionLog
 from micwire.library.peaks import PeakStore
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.link import Connection
@@ -130,10 +133,11 @@ class MicwireApp:
             backlog_bytes=lambda: self._journal.kept_bytes,
             on_deleted=self._peaks.forget,
         )
+        self._deletions = DeletionLog(str(data / DELETIONS_FILE), self._files("deletions"))
         self.catalogue = CatalogueKeeper(
             data, config.catalogue, lambda: self.recorder, self._library.closed
         )
-        self.events.subscribe(self._tell_catalogue)
+        self.events.subscribe(lambda event: self.catalogue.changed(event.recording))
         self._limits = Limits()
         self._is_started = False
         self._late_start = LateStart(self.start, self._end)
@@ -169,11 +173,10 @@ class MicwireApp:
         self._sockets = AsgiSockets(self.doors)
         self._guarded = Guard(self._serve, self.access, rule, self.headers)
 
-    def _tell_catalogue(self, event: Event) -> None:
-        if event.happening is Happening.DELETED:
-            self.catalogue.deleted(event.recording)
-        else:
-            self.catalogue.changed(event.recording)
+    def _note_deletion(self, deletion: Deletion) -> None:
+        self._deletions.append(
+            deletion.recording, owner=deletion.owner, why=deletion.why, by=deletion.by
+        )
 
     def _unfinished(self) -> list[tuple[str, Readable]]:
         return self._library.unfinished()
@@ -239,6 +242,7 @@ class MicwireApp:
             is_taken=lambda path: any(
                 (data / f"{path}{end}").exists() for end in (".wav", ".json", ".jsonl")
             ),
+            note_deletion=self._note_deletion,
             hit=self._hit,
             on_failed=self._on_failed,
         )

@@ -35,6 +35,7 @@ class House:
     def __init__(self, data: Path, address: str = "") -> None:
         self.shelf = Shelf(data)
         self.live: dict[str, RecordingState] = {}
+        self.gone: set[str] = set()
         self.keeper = CatalogueKeeper(data, address, lambda: self, self.shelf.closed)
 
     def states(self) -> Iterable[RecordingState]:
@@ -42,6 +43,14 @@ class House:
 
     def state(self, recording: str) -> RecordingState | None:
         return self.live.get(recording)
+
+    def was_deleted(self, recording: str) -> bool:
+        return recording in self.gone
+
+    def delete(self, number: int) -> None:
+        self.shelf.delete(number)
+        self.gone.add(id_of(number))
+        self.keeper.changed(id_of(number))
 
     async def listed(self, person: Person = LOCAL) -> Page:
         return await self.keeper.page(Query(limit=200), person)
@@ -94,8 +103,7 @@ def test_a_recording_is_listed_from_its_start_to_its_deletion(tmp_path: Path) ->
             house.keeper.changed(id_of(7))
             await until(lambda: statuses(house), ["finished"])
 
-            house.shelf.delete(7)
-            house.keeper.deleted(id_of(7))
+            house.delete(7)
             assert await house.ids() == []  # at once, not a moment later
 
     asyncio.run(run())
@@ -223,8 +231,7 @@ def test_a_catalogue_that_is_locked_catches_up_later(tmp_path: Path) -> None:
                 house.shelf.put(number)
                 house.keeper.changed(id_of(number))
             await until(lambda: has_error(house), True)
-            house.shelf.delete(2)
-            house.keeper.deleted(id_of(2))
+            house.delete(2)
             assert await house.ids() == []  # what there is can be read
             other.close()
             await house.become(3, 1)

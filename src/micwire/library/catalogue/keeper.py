@@ -63,6 +63,10 @@ class Unfinished(Protocol):
         """Return one of them, by its id."""
         ...
 
+    def was_deleted(self, recording: str) -> bool:
+        """Tell whether a recording was deleted since the server began."""
+        ...
+
 
 class CatalogueKeeper:
     """The catalogue of a running server; see `Catalogue` for what it can be asked.
@@ -92,8 +96,6 @@ class CatalogueKeeper:
         self._damage: CatalogueDamagedError | None = None
         """What somebody has met who asked for a list."""
         self._news: dict[str, None] = {}
-        self._gone: set[str] = set()
-        """Deleted, and perhaps still in the database."""
         self._must_compare = True
         self._is_complete = False
         """All that was on the disk at the start is in the database, and all news since."""
@@ -134,25 +136,18 @@ class CatalogueKeeper:
             self._must_compare, self._is_complete = True, False
         self._has_news.set()
 
-    def deleted(self, recording: str) -> None:
-        """A recording is gone: no list shows it from now on. Never blocks or raises."""
-        self._gone.add(recording)
-        self.changed(recording)
-
     # ---- questions -------------------------------------------------------------------
 
     async def page(self, query: Query, person: Person) -> Page:
         """Return a page of what a person sees; see `Catalogue`."""
         store = await self._opened()
         page = await self._asked(store, store.page(query, person))
-        gone = self._gone
-        if not self._is_complete:
-            ids = [entry.recording for entry in page.entries]
-            gone = gone | await to_thread.run_sync(self._deleted_of, ids)
-        if gone:
-            kept = tuple(entry for entry in page.entries if entry.recording not in gone)
-            return Page(kept, page.next)
-        return page
+        ids = [entry.recording for entry in page.entries]
+        gone = set() if self._is_complete else await to_thread.run_sync(self._deleted_of, ids)
+        # The database hears of a deletion a little later than it is true.
+        gone.update(filter(self._unfinished().was_deleted, ids))
+        kept = tuple(entry for entry in page.entries if entry.recording not in gone)
+        return Page(kept, page.next)
 
     async def tags(self, person: Person) -> list[tuple[str, int]]:
         """Return the tags that a person sees; see `Catalogue`."""
@@ -284,7 +279,6 @@ class CatalogueKeeper:
             except BaseException:
                 self._news |= dict.fromkeys(ids)
                 raise
-            self._gone -= gone
 
     def _live_filings(self, ids: Iterable[str]) -> tuple[list[Filing], list[str]]:
         filings, rest = [], []

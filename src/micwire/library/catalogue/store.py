@@ -383,7 +383,12 @@ async def _errors_told(timeout_s: float) -> AsyncIterator[None]:
 def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:
     cursor = connection.cursor()
     # A power cut may take the last changes: they are made again from the sidecars.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "temp_store=MEMORY",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
