@@ -14,64 +14,11 @@ from playwright.sync_api import Browser, Locator, Page, Playwright, Route, expec
 from tests.browser.chrome import FLAGS
 from tests.browser.conftest import OpenPage
 from tests.browser.harness import CHROMIUM, ROOT, Server
+from tests.browser.looks import MAX_SHIFT, WATCH_SHIFTS, look_at
 
-SCREENSHOTS = ROOT / "build" / "screenshots"
-MAX_SHIFT = 0.05
-MIN_CONTRAST = 4.5
 PAGES = ["toRecorder", "toLibrary"]
 IDLE = [*PAGES, "lang", "record", "test", "title", "device", "channels", "quality"]
 LIVE = [*PAGES, "lang", "pause", "stop", "mark", "discard", "device"]
-
-# Shifts that no click or key has caused, from the very first picture on.
-_WATCH_SHIFTS = """() => {
-    window.shift = 0;
-    new PerformanceObserver((list) => {
-        for (const { value, hadRecentInput } of list.getEntries()) {
-            if (!hadRecentInput) window.shift += value;
-        }
-    }).observe({ type: "layout-shift", buffered: true });
-}"""
-
-# Every text that can be seen, with its contrast to what is painted behind it.
-_CONTRASTS = """() => {
-    const ink = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-        ink.clearRect(0, 0, 1, 1);
-        ink.fillStyle = colour;
-        ink.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = ink.getImageData(0, 0, 1, 1).data;
-        return [r, g, b, a / 255];
-    };
-    const over = (top, below) => below.map((part, n) => top[n] * top[3] + part * (1 - top[3]));
-    const parent = (node) => node.assignedSlot ?? node.parentElement ?? node.getRootNode().host;
-    const chain = (node) => node ? [node, ...chain(parent(node))] : [];
-    const luminance = (colour) => colour.slice(0, 3).map((part) => part / 255)
-        .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, part, n) => sum + part * [0.2126, 0.7152, 0.0722][n], 0);
-    const contrast = (node, pseudo) => {
-        const painted = chain(node).map((each) => rgba(getComputedStyle(each).backgroundColor));
-        const behind = painted.reduceRight((below, top) => over(top, below), [255, 255, 255]);
-        const colour = rgba(getComputedStyle(node, pseudo).color);
-        colour[3] *= chain(node).reduce((all, each) => all * getComputedStyle(each).opacity, 1);
-        const both = [luminance(over(colour, behind)), luminance(behind)];
-        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
-    };
-    const found = [];
-    const look = (root) => {
-        for (const node of root.querySelectorAll("*")) {
-            if (node.shadowRoot) look(node.shadowRoot);
-            const isSeen = node.checkVisibility({ visibilityProperty: true });
-            const own = [...node.childNodes].filter(({ nodeType }) => nodeType === Node.TEXT_NODE);
-            const text = own.map(({ data }) => data).join("").trim();
-            if (!isSeen || node.matches("style, script, title, option")) continue;
-            if (text) found.push([text, contrast(node)]);
-            if (node.matches("select")) found.push([node.selectedOptions[0]?.text, contrast(node)]);
-            if (node.placeholder) found.push([node.placeholder, contrast(node, "::placeholder")]);
-        }
-    };
-    look(document.body);
-    return found;
-}"""
 
 
 def at(page: Page, name: str) -> Locator:
@@ -89,15 +36,6 @@ def begin(page: Page) -> None:
     at(page, "record").click()
     expect_state(page, "recording")
     expect(at(page, "safe")).not_to_have_text(re.compile("^0"))
-
-
-def look_at(page: Page, name: str) -> None:
-    """Photograph a state; whatever it is, all is inside the window and can be read."""
-    page.screenshot(path=SCREENSHOTS / f"page-{name}.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
-    texts: list[tuple[str, float]] = page.evaluate(_CONTRASTS)
-    assert len(texts) > 20
-    assert [text for text in texts if text[1] < MIN_CONTRAST] == [], name
 
 
 def tab_order(page: Page, count: int) -> list[str]:
@@ -153,11 +91,11 @@ def test_every_state_fits_is_legible_and_moves_nothing(
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.goto(own_server.address)
-    page.evaluate(_WATCH_SHIFTS)
+    page.evaluate(WATCH_SHIFTS)
     assert page.evaluate("document.documentElement.lang") == locale[:2]
 
     def name(state: str) -> str:
-        return f"{state}-{width}-{scheme}"
+        return f"page-{state}-{width}-{scheme}"
 
     expect(page.locator("[data-ok=true]")).to_have_count(6)
     look_at(page, name("idle"))
@@ -234,7 +172,7 @@ def test_a_refused_microphone_is_told_with_its_cure(
     expect(at(page, "problem")).to_contain_text(says)
     expect(at(page, "problem")).to_have_attribute("role", "alert")
     expect(at(page, "record")).to_be_enabled()
-    look_at(page, f"denied-{locale[:2]}")
+    look_at(page, f"page-denied-{locale[:2]}")
     page.close()
 
 
@@ -312,7 +250,7 @@ def test_a_muted_microphone_is_waited_for(open_page: OpenPage, server: Server) -
     at(page, "record").click()
     expect_state(page, "checking")
     expect(at(page, "hint")).to_have_text(re.compile("^The microphone is muted"))
-    look_at(page, "muted")
+    look_at(page, "page-muted")
     page.evaluate("isMuted = false; track.dispatchEvent(new Event('unmute'))")
     expect_state(page, "recording")
     at(page, "stop").click()

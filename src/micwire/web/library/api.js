@@ -5,10 +5,11 @@
  * words.js. Nothing is tried twice here but a change whose CSRF token had expired.
  */
 
-/** @import { Changes, Detail, Mark, Me, Peaks, Query, Summary } from "./types.js" */
+/** @import { Me } from "../account.js" */
+/** @import { Changes, Detail, Mark, Peaks, Query, Summary } from "./types.js" */
 
 const BASE = new URL("../api/v1/", import.meta.url);
-const PAGE_ROWS = 100;
+const PAGE_ROWS = 200;
 
 export class Refusal extends Error {
   /** @param {number} status 0: there was no answer. @param {string} code @param {string} detail What the server says. */
@@ -126,10 +127,6 @@ export class Api {
     link.click();
   }
 
-  async signOut() {
-    await this.#ask("session", { method: "DELETE" });
-  }
-
   /** @param {string} path @param {RequestInit} [options] */
   async #json(path, options) {
     return (await this.#ask(path, options)).json();
@@ -150,7 +147,7 @@ export class Api {
 
   /** @param {string} path @param {RequestInit} options @param {boolean} isChange */
   async #fetch(path, options, isChange) {
-    const csrf = isChange ? (await this.me()).csrf : "";
+    const csrf = isChange ? (await this.me()).csrf : null;
     try {
       return await fetch(new URL(path, BASE), { ...options, headers: { ...options.headers, ...(csrf && { "X-Micwire-CSRF": csrf }) } });
     } catch (error) {

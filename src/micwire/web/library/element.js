@@ -18,7 +18,7 @@ import { Speaker } from "./words.js";
 
 /** @import { News } from "./deletions.js" */
 /** @import { Editing } from "./editing.js" */
-/** @import { Me } from "./types.js" */
+/** @import { Me } from "../account.js" */
 
 const EXPORT_MOST = 1000;
 const TOLD_MS = 6_000;
@@ -53,6 +53,8 @@ class MicwireLibrary extends HTMLElement {
     const { signal } = this.#end;
     addEventListener("hashchange", () => this.#show(), { signal });
     addEventListener("pagehide", () => this.#saveAll(), { signal });
+    // Before the person leaves or signs out, with what they may do still in hand.
+    document.querySelector("header")?.addEventListener("click", () => this.#deletions.flush(), { signal, capture: true });
     addEventListener("beforeunload", (event) => this.#isUnsaved() && event.preventDefault(), { signal });
     addEventListener("pageshow", ({ persisted }) => persisted && this.#recordings.ask({}), { signal });
     this.#build();
@@ -84,7 +86,7 @@ class MicwireLibrary extends HTMLElement {
     other.onclick = () => this.#switch(other.lang);
     this.#root.firstElementChild?.setAttribute("lang", lang);
     document.title = `${say("library")} · micwire`;
-    this.#who.replaceChildren(h("h2", {}, say("library")), ...this.#person(), other);
+    this.#who.replaceChildren(h("h2", {}, say("library")), other);
     this.#list = new ListView(this.#recordings, this.#thumbnails, this.#speaker, this.#me?.user ?? "", {
       onDelete: (rows) => this.#deletions.add(rows),
       onExport: (rows) => this.#export(rows.map(({ recording }) => recording)),
@@ -94,22 +96,6 @@ class MicwireLibrary extends HTMLElement {
 
   #mayManage() {
     return this.#me?.scopes.includes("manage") ?? true;
-  }
-
-  #person() {
-    if (!this.#me || this.#me.is_open || this.#me.user === null) return [];
-    const out = button("signOut", "link");
-    put(out, this.#speaker.say("signOut"));
-    out.onclick = async () => {
-      try {
-        await this.#deletions.flush();
-        await this.#api.signOut();
-        location.assign("sign-in");
-      } catch (error) {
-        this.#tell(this.#speaker.trouble(error));
-      }
-    };
-    return [h("span", { id: "person" }, this.#me.name || this.#me.user), out];
   }
 
   /** @param {string} lang */
@@ -127,6 +113,7 @@ class MicwireLibrary extends HTMLElement {
     this.#player = null;
     this.#root.firstElementChild?.classList.toggle("playing", recording !== "");
     if (recording) {
+      this.#notice.replaceChildren();
       this.#recordings.watch(false);
       this.#player = new Player(this.#api, recording, this.#speaker, this.#editing, {
         onChange: (facts) => this.#recordings.update(facts),

@@ -5,6 +5,7 @@
  * exporting are done elsewhere.
  */
 
+import { goToSignIn } from "../account.js";
 import { button, choose, h, put, translate } from "../recorder/dom.js";
 import { Canvas } from "../recorder/waveform.js";
 import { Refusal } from "./api.js";
@@ -163,7 +164,7 @@ export class ListView {
     const title = h("h2", {}, say(`${kind}Title`));
     switch (kind) {
       case "empty": return [title, h("p", {}, say("emptyText")), h("a", { href: "./", class: "quiet" }, say("emptyLink"))];
-      case "signedOut": return [title, h("p", {}, say("signedOutText")), h("a", { href: "sign-in", class: "quiet" }, say("signIn"))];
+      case "signedOut": return [title, h("p", {}, say("signedOutText")), this.#signIn()];
       case "nothing": return [title, h("p", {}, say("nothingText")), this.#button("clearFilters", () => this.#showAll())];
       default: return [title, h("p", {}, trouble(this.#recordings.error)), this.#button("again", () => this.#recordings.again())];
     }
@@ -175,6 +176,15 @@ export class ListView {
     put(node, this.#speaker.say(id));
     node.onclick = act;
     return node;
+  }
+
+  #signIn() {
+    const link = h("a", { href: "sign-in", class: "quiet" }, this.#speaker.say("signIn"));
+    link.onclick = (event) => {
+      event.preventDefault();
+      goToSignIn(); // and back here
+    };
+    return link;
   }
 
   #showAll() {

@@ -6,7 +6,7 @@ sheet.replaceSync(`
 .lib:lang(ja){word-break:auto-phrase;}
 .who{display:flex; align-items:center; gap:.75rem;}
 .who h2{flex:1; font-size:1.5rem; line-height:1.2;}
-.person{color:var(--quiet);}
+::placeholder{color:var(--quiet); opacity:1;}
 .playing .who h2{visibility:hidden;}
 .place{flex:1; min-width:0;}
 h3{color:var(--quiet);}
@@ -49,7 +49,8 @@ h3{color:var(--quiet);}
 .empty:empty{display:none;}
 .empty.tail{padding:0 1rem 2rem;}
 .empty h2{font-size:1.25rem; color:var(--ink);}
-.empty .quiet{color:var(--ink); display:inline-grid; place-items:center;}
+.empty .quiet{color:var(--ink); display:inline-grid; place-items:center; justify-self:center;}
+.list:is([data-kind=empty],[data-kind=signedOut]) .find{display:none;}
 .selection,.told > div{display:flex; flex-wrap:wrap; align-items:center; gap:.5rem .75rem; padding:.75rem 1rem; border-radius:1rem; background:var(--paper); border:1px solid var(--line); box-shadow:0 .25rem 1.5rem #0004;}
 .selection{position:sticky; bottom:1rem; z-index:4; visibility:hidden; margin-top:auto;}
 .selection.open{visibility:visible;}
@@ -110,6 +111,7 @@ h3{color:var(--quiet);}
 .tagging .tags{flex-wrap:wrap; justify-content:start;}
 .tagging .tags:empty{display:none;}
 textarea{width:100%; padding:.5rem .75rem; border:1px solid var(--quiet); border-radius:.625rem; background:var(--paper); color:var(--ink); font:inherit; resize:vertical; min-height:7rem;}
+.noting textarea{display:block; color:var(--ink); font-size:1rem; white-space:pre-wrap;}
 .formats{flex-wrap:wrap;}
 [aria-disabled=true]{opacity:.6;}
 .receipt{min-height:0;}
@@ -132,6 +134,8 @@ textarea{width:100%; padding:.5rem .75rem; border:1px solid var(--quiet); border
 .deck{grid-template-columns:1fr; justify-items:center;}
 .tools{flex-wrap:wrap; justify-content:center;}
 .wave{height:13rem;}
-.selection p{flex-basis:100%;}
+.selection.open{display:grid; grid-template-columns:1fr 1fr;}
+.selection .clear{order:-1; justify-self:end; padding:0;}
+.selection p{order:-2;}
 }
 `);

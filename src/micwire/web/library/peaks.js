@@ -12,6 +12,7 @@ const THUMBNAIL_COLUMNS = 64;
 const GROWN = 1.1;
 const AT_ONCE = 4;
 const KEPT = 600;
+const COMPUTING_MS = 1_000;
 export const TILE_COLUMNS = 512;
 
 /** What was used last is kept longest. @template T */
@@ -41,7 +42,9 @@ export class Thumbnails {
   #onDone;
   /** @type {Kept<{frames: number, columns: number[]}>} */ #kept = new Kept();
   /** @type {Map<string, number>} frames by recording */ #wanted = new Map();
+  /** @type {{recording: string, frames: number}[]} */ #seen = [];
   #running = 0;
+  #later = 0;
 
   /** @param {Api} api @param {(recording: string) => void} onDone There is another picture of it. */
   constructor(api, onDone) {
@@ -56,6 +59,8 @@ export class Thumbnails {
 
   /** Ask for these, where there is nothing or it has grown, and for no others. @param {{recording: string, frames: number}[]} seen */
   fetch(seen) {
+    this.#seen = seen;
+    clearTimeout(this.#later);
     const fresh = seen.filter(({ recording, frames }) => frames > (this.#kept.get(recording)?.frames ?? 0) * GROWN);
     this.#wanted = new Map(fresh.map(({ recording, frames }) => [recording, frames]));
     while (this.#running < AT_ONCE && this.#wanted.size > 0) this.#next();
@@ -67,8 +72,11 @@ export class Thumbnails {
     this.#running += 1;
     try {
       const peaks = await this.#api.peaks(recording, { columns: Math.min(THUMBNAIL_COLUMNS, frames) });
-      this.#kept.set(recording, { frames, columns: loudest(peaks) });
+      this.#kept.set(recording, { frames: peaks.known_frames, columns: loudest(peaks) });
       this.#onDone(recording);
+      if (peaks.known_frames >= peaks.frames) return;
+      clearTimeout(this.#later);
+      this.#later = setTimeout(() => this.fetch(this.#seen), COMPUTING_MS);
     } catch {
       // A row without a picture is a row all the same; it is asked for again when it is seen again.
     } finally {
@@ -142,7 +150,7 @@ export class Tiles {
     const key = `${level} ${index}`, tile = this.#kept.get(key);
     const first = index * TILE_COLUMNS * 2 ** level;
     const frames = Math.min(TILE_COLUMNS * 2 ** level, total - first);
-    if ((!tile || tile.frames < frames) && !this.#asked.has(key)) this.#ask(key, first, frames, Math.ceil(frames / 2 ** level));
+    if ((!tile || tile.known_frames < frames) && !this.#asked.has(key)) this.#ask(key, first, frames, Math.ceil(frames / 2 ** level));
     return tile;
   }
 
@@ -153,13 +161,22 @@ export class Tiles {
     try {
       const peaks = await this.#api.peaks(this.#recording, { columns, first_frame: first, frames }, asking.signal);
       this.#kept.set(key, peaks);
-      this.#asked.delete(key);
       this.#onTile();
+      if (peaks.known_frames < peaks.frames) this.#retry(key, asking);
+      else this.#asked.delete(key);
     } catch (error) {
       if (isAbort(error)) return;
-      // Asked again when the window moves; not at once, for ever.
-      setTimeout(() => this.#asked.get(key) === asking && this.#asked.delete(key), 3_000);
+      this.#retry(key, asking);
       this.#onTile(error);
     }
+  }
+
+  /** Ask again in a while, if it is still to be seen then. @param {string} key @param {AbortController} asking */
+  #retry(key, asking) {
+    setTimeout(() => {
+      if (asking.signal.aborted) return;
+      this.#asked.delete(key);
+      this.#onTile();
+    }, COMPUTING_MS);
   }
 }

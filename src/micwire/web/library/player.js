@@ -1,14 +1,15 @@
 /**
  * One recording: to hear, to see, to name, to mark, to take away.
  *
- * The sound is played by an <audio> of the browser's, which fetches the ranges that it needs. What
- * grows is played as far as it is safe on the server. What was typed is kept by `Editing`.
+ * The sound is played by `Sound`, drawn by `View`; what was typed is kept by `Editing`.
  */
 
 import { button, choose, h, put } from "../recorder/dom.js";
 import { clock } from "../recorder/words.js";
 import { isAbort } from "./api.js";
 import { Editing } from "./editing.js";
+import { rows } from "./facts.js";
+import { SPEEDS, Sound } from "./sound.js";
 import { View } from "./view.js";
 
 /** @import { Api } from "./api.js" */
@@ -18,18 +19,13 @@ import { View } from "./view.js";
 
 const POLL_MS = 2_000;
 const NOTES_MS = 1_000;
-const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3];
 const FORMATS = ["wav", "plain", "flac", "opus", "mp3"];
-const RAW = ["echoCancellation", "noiseSuppression", "autoGainControl"];
 const TITLE_MOST = 200;
 const NOTES_MOST = 10_000;
 const TAGS_MOST = 50;
 const TAG_MOST = 50;
 const LABEL_MOST = 1_000;
 const KEYS = [["key:play", "play"], ["key:seek", "does:seek"], ["key:ends", "does:ends"], ["key:marks", "does:marks"], ["key:mark", "addMark"], ["key:zoom", "does:zoom"], ["key:speed", "speed"], ["key:back", "does:back"]];
-
-/** The speed that was chosen last: it stays from one recording to the next. */
-let speed = 1;
 
 /**
  * @typedef {{
@@ -45,8 +41,7 @@ export class Player {
   #acts;
   #mayEdit;
   #end = new AbortController();
-  #audio = new Audio();
-  #heard = 0; // frames that the audio knows of
+  #sound;
   /** @type {Editing | null} */ #editing = null;
   /** @type {View | null} */ #view = null;
   /** @type {Record<string, any>} */ #at = {};
@@ -69,6 +64,7 @@ export class Player {
     this.#editings = editings;
     this.#acts = acts;
     this.#mayEdit = mayEdit;
+    this.#sound = new Sound(api.audio(recording, "wav"), { onProgress: () => this.#progress(), onTrouble: () => this.#unplayable() }, this.#end.signal);
     const { say } = speaker, { signal } = this.#end;
     this.node = h("div", { class: "player" }, h("a", { id: "back", href: "#", class: "link" }, `‹ ${say("back")}`), h("div", { id: "opening", role: "status" }, say("loading")));
     document.addEventListener("keydown", (event) => this.#key(event), { signal });
@@ -80,12 +76,10 @@ export class Player {
     this.#end.abort();
     clearTimeout(this.#poll);
     clearTimeout(this.#typing);
-    this.#audio.pause();
-    this.#audio.removeAttribute("src");
-    this.#audio.load();
     const editing = this.#editing;
     if (!editing) return;
     editing.saveAll().then(() => {
+      this.#acts.onChange(editing.facts);
       if (editing.isOpen) this.#acts.tell(`${this.#speaker.title(editing.facts)}: ${this.#speaker.say("notSaved")}`);
       else if (this.#editings.get(this.#recording) === editing) this.#editings.delete(this.#recording);
     });
@@ -140,9 +134,11 @@ export class Player {
     this.node.lastElementChild?.remove();
     this.node.append(app);
     for (const node of app.querySelectorAll("[data-testid]")) this.#at[/** @type {HTMLElement} */ (node).dataset.testid ?? ""] = node;
-    this.#listen(signal);
-    editing.addEventListener("change", () => this.#render(), { signal });
-    this.#source(0);
+    let told = editing.facts;
+    editing.addEventListener("change", () => {
+      this.#render();
+      if (told !== editing.facts) this.#acts.onChange(told = editing.facts);
+    }, { signal });
     this.#render();
     this.#watch();
   }
@@ -181,7 +177,7 @@ export class Player {
   #controls() {
     const { say } = this.#speaker;
     const pace = /** @type {HTMLSelectElement} */ (h("select", { id: "speed", "aria-label": say("speed") }));
-    choose(pace, SPEEDS.map((value) => [`${value}`, `${value}×`]), `${speed}`);
+    choose(pace, SPEEDS.map((value) => [`${value}`, `${value}×`]), `${this.#sound.speed}`);
     pace.onchange = () => this.#pace(Number(pace.value));
     return h("div", { id: "deck" },
       h("p", { id: "time", role: "timer", "aria-label": say("position") }),
@@ -301,12 +297,13 @@ export class Player {
     ].filter((node) => node instanceof Node));
     at.growing.hidden = !isLive;
     this.#view?.show(facts);
+    this.#sound.grow(frames / this.#rate, isLive);
     this.#progress();
     const shown = JSON.stringify([gaps, marks, frames, status, facts.digest]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.#lists(marks);
-    at.facts.replaceChildren(...this.#details(facts));
+    at.facts.replaceChildren(...rows(facts, this.#speaker));
   }
 
   /** @param {Mark[]} marks */
@@ -329,36 +326,6 @@ export class Player {
       h("li", {}, jump(first_frame), h("span", {}, say("gap", { time: `${exact ? "" : "≈ "}${lost(frames / rate)}`, cause: say(`by:${cause}`) })))));
     if (marks.length === 0) at.marks.append(h("li", { class: "none" }, say("noMarks")));
     if (this.#facts.gaps.length === 0) at.gaps.append(h("li", { class: "none" }, say("noGaps")));
-  }
-
-  /** @param {Detail} facts */
-  #details({ frames, format, gaps, clipped, digest, verifiable, settings, device, started_at: started, take, part, owner, hold, consent }) {
-    const { say, number, time, date, lost } = this.#speaker;
-    const row = (/** @type {string} */ key, /** @type {(Node | string)[]} */ ...value) => [h("dt", {}, say(key)), h("dd", {}, ...value)];
-    const label = device instanceof Object && "label" in device && typeof device.label === "string" ? device.label : "";
-    const applied = RAW.filter((name) => settings && name in settings);
-    return [
-      ...row("started", date(started)),
-      ...row("length", `${time(frames / format.sample_rate)} · ${say("frames", { n: number(frames) })}`),
-      ...row("format", `${number(format.sample_rate)} Hz · ${say(format.channels < 3 ? `channels${format.channels}` : `${format.channels}`)} · ${say(format.encoding)}`),
-      ...(label ? row("device", label) : []),
-      ...(applied.length > 0 ? row("sound", ...applied.map((name) => h("span", settings?.[name] ? { class: "bad" } : {}, `${say(name)} ${say(settings?.[name] ? "on" : "off")}`))) : []),
-      ...row("gaps", gaps.length > 0 ? h("span", { class: "gaps" }, say("gapsCount", { n: gaps.length, time: lost(gaps.reduce((sum, gap) => sum + gap.frames, 0) / format.sample_rate) })) : "0"),
-      ...(clipped > 0 ? row("clipped", h("span", { class: "gaps" }, number(clipped))) : []),
-      ...(verifiable === null ? [] : row("capture", say(verifiable ? "verifiable" : "notVerifiable"))),
-      ...(digest ? row("digest", ...this.#digest(digest)) : []),
-      ...(take && part ? row("part", say("partOf", { part, take: take.slice(0, 8) })) : []),
-      ...(owner ? row("owner", owner) : []),
-      ...(consent ? row("consent", say("consentOf", { version: consent.version, at: date(consent.accepted_at) })) : []),
-      ...(hold ? row("hold", say("held")) : []),
-    ];
-  }
-
-  /** Its beginning, and a button that copies all of it; shown whole where pages may not copy. @param {string} digest */
-  #digest(digest) {
-    const { say } = this.#speaker, code = h("code", {}, `${digest.slice(0, 12)}…`), copy = h("button", { type: "button", class: "link" }, say("copyDigest"));
-    copy.onclick = () => navigator.clipboard.writeText(digest).then(() => put(copy, `✓ ${say("copyDigest")}`), () => put(code, digest));
-    return [code, copy];
   }
 
   /** @param {string[]} tags */
@@ -395,41 +362,47 @@ export class Player {
     }
   }
 
-  /** @param {unknown} error */
+  /** @param {unknown} [error] None: it is over. */
   #trouble(error) {
-    put(this.#at.problem ?? this.node, this.#speaker.trouble(error));
+    put(this.#at.problem, error ? this.#speaker.trouble(error) : "");
   }
 
   // ---- sound -----------------------------------------------------------------------------
 
-  /** @param {AbortSignal} signal */
-  #listen(signal) {
-    const audio = this.#audio, draw = () => this.#progress();
-    audio.preservesPitch = true;
-    for (const name of ["play", "pause", "seeked", "durationchange"]) audio.addEventListener(name, draw, { signal });
-    audio.addEventListener("playing", () => this.#run(), { signal });
-    audio.addEventListener("ended", () => this.#hasMore() ? this.#source(audio.currentTime, true) : draw(), { signal });
-    audio.addEventListener("error", () => this.#unplayable(), { signal });
+  /** @param {number} seconds */
+  #seek(seconds) {
+    this.#sound.seek(seconds);
+    this.#view?.follow();
+    this.#view?.reveal(this.#sound.seconds * this.#rate);
+    this.#progress();
   }
 
-  /** Whether the recording has grown since the audio was told of it. */
-  #hasMore() {
-    return this.#facts.frames > this.#heard + this.#rate / 4;
+  /** @param {number} seconds */
+  #skip(seconds) {
+    this.#seek(this.#sound.seconds + seconds);
   }
 
-  /** Let the audio know all that there is. @param {number} seconds Where to be. @param {boolean} [isPlaying] */
-  #source(seconds, isPlaying = false) {
-    this.#heard = this.#facts.frames;
-    if (this.#heard === 0) return;
-    this.#audio.preload = "metadata";
-    this.#audio.src = this.#api.audio(this.#recording, "wav");
-    this.#audio.currentTime = seconds;
-    this.#audio.defaultPlaybackRate = this.#audio.playbackRate = speed;
-    if (isPlaying) this.#play();
+  #toggle() {
+    this.#view?.follow();
+    this.#sound.toggle();
+  }
+
+  /** @param {number} value */
+  #pace(value) {
+    this.#sound.speed = value;
+    this.#at.speed.value = `${value}`;
+  }
+
+  #progress() {
+    const { seconds, isPlaying } = this.#sound, at = this.#at, { say } = this.#speaker;
+    put(at.time, `${clock(seconds)} / ${clock(this.#facts.frames / this.#rate)}`);
+    at.play.dataset.playing = `${isPlaying}`;
+    put(at.play.lastElementChild, say(isPlaying ? "pausePlay" : "play"));
+    at.play.disabled = this.#facts.frames === 0;
+    this.#view?.at(seconds * this.#rate, isPlaying);
   }
 
   async #unplayable() {
-    if (!this.#audio.hasAttribute("src") || this.#end.signal.aborted) return;
     try {
       await this.#api.look(this.#api.audio(this.#recording, "wav"));
       put(this.#at.problem, this.#speaker.say("no:play"));
@@ -438,65 +411,11 @@ export class Player {
     }
   }
 
-  async #play() {
-    this.#view?.follow();
-    try {
-      await this.#audio.play();
-      put(this.#at.problem, "");
-    } catch {
-      // The audio's own `error` tells why; a pause before it began is none.
-    }
-  }
-
-  #toggle() {
-    const audio = this.#audio;
-    if (!audio.paused && !audio.ended) audio.pause();
-    else if (audio.error || (audio.ended && this.#hasMore())) this.#source(audio.currentTime, true);
-    else this.#play();
-  }
-
-  /** @param {number} seconds */
-  #seek(seconds) {
-    const end = this.#facts.frames / this.#rate, to = Math.min(Math.max(0, seconds), end);
-    if (to > this.#heard / this.#rate) this.#source(to, !this.#audio.paused);
-    else this.#audio.currentTime = to;
-    this.#view?.follow();
-    this.#view?.reveal(to * this.#rate);
-    this.#progress();
-  }
-
-  /** @param {number} seconds */
-  #skip(seconds) {
-    this.#seek(this.#audio.currentTime + seconds);
-  }
-
-  /** @param {number} value */
-  #pace(value) {
-    speed = value;
-    this.#audio.defaultPlaybackRate = this.#audio.playbackRate = value;
-    this.#at.speed.value = `${value}`;
-  }
-
-  /** Show where it is, frame by frame while it plays. */
-  #run() {
-    this.#progress();
-    if (!this.#audio.paused && !this.#audio.ended && !this.#end.signal.aborted) requestAnimationFrame(() => this.#run());
-  }
-
-  #progress() {
-    const audio = this.#audio, at = this.#at, { say } = this.#speaker, isPlaying = !audio.paused && !audio.ended;
-    put(at.time, `${clock(audio.currentTime)} / ${clock(this.#facts.frames / this.#rate)}`);
-    at.play.dataset.playing = `${isPlaying}`;
-    put(at.play.lastElementChild, say(isPlaying ? "pausePlay" : "play"));
-    at.play.disabled = this.#facts.frames === 0;
-    this.#view?.at(audio.currentTime * this.#rate, isPlaying);
-  }
-
   // ---- marks, growth, keys -----------------------------------------------------------------
 
   async #mark() {
     const at = this.#at, label = at.markLabel.value.trim() || this.#speaker.say("markN", { n: this.#facts.marks.length + 1 });
-    const frame = Math.min(Math.round(this.#audio.currentTime * this.#rate), Math.max(0, this.#facts.frames - 1));
+    const frame = Math.min(Math.round(this.#sound.seconds * this.#rate), Math.max(0, this.#facts.frames - 1));
     if (await this.#change(() => this.#api.addMark(this.#recording, { frame, label }))) at.markLabel.value = "";
   }
 
@@ -521,7 +440,6 @@ export class Player {
   async #refresh() {
     const { facts, etag } = await this.#api.detail(this.#recording, this.#end.signal);
     this.#editing?.refresh(facts, etag);
-    this.#acts.onChange(facts);
   }
 
   #watch() {
@@ -543,8 +461,8 @@ export class Player {
     if (!this.#view || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (target instanceof Element && target.matches("input, textarea, select")) return;
     if (event.key === " " && target instanceof Element && target.matches("button, a, summary")) return;
-    const view = this.#view, audio = this.#audio, end = this.#facts.frames / this.#rate;
-    const step = SPEEDS.indexOf(speed);
+    const view = this.#view, end = this.#facts.frames / this.#rate;
+    const step = SPEEDS.indexOf(this.#sound.speed);
     /** @type {Record<string, () => void>} */
     const acts = {
       " ": () => this.#toggle(), k: () => this.#toggle(),
@@ -560,15 +478,14 @@ export class Player {
     if (!act) return;
     event.preventDefault();
     act();
-    if (audio.ended) this.#progress();
   }
 
   /** Go to the mark or gap before or behind. @param {number} direction */
   #neighbour(direction) {
-    const { marks, gaps } = this.#facts, now = this.#audio.currentTime * this.#rate;
+    const { marks, gaps } = this.#facts, now = this.#sound.seconds * this.#rate;
     const places = [...marks.map(({ frame }) => frame), ...gaps.map(({ first_frame }) => first_frame)].sort((a, b) => a - b);
     const near = this.#rate / 2; // where it plays on, the one before is not the one just heard
-    const place = direction > 0 ? places.find((frame) => frame > now + 1) : places.findLast((frame) => frame < now - (this.#audio.paused ? 1 : near));
+    const place = direction > 0 ? places.find((frame) => frame > now + 1) : places.findLast((frame) => frame < now - (this.#sound.isPlaying ? near : 1));
     if (place !== undefined) this.#seek(place / this.#rate);
   }
 }

@@ -110,9 +110,11 @@ export class Recordings extends EventTarget {
     this.error = null;
     this.#changed();
     try {
-      const live = isFirst ? this.#askLive(signal) : null;
-      const { recordings, next } = await this.#api.list(this.#query, { cursor: this.#next, signal });
-      if (live) this.#take(await live);
+      const [{ recordings, next }, live] = await Promise.all([
+        this.#api.list(this.#query, { cursor: this.#next, signal }),
+        isFirst ? this.#askLive(signal) : null,
+      ]);
+      if (live) this.#take(live);
       if (isFirst) [this.#loaded, this.#ended] = [[], []];
       const known = new Set(this.#loaded.map(({ recording }) => recording));
       this.#loaded.push(...recordings.filter(({ recording }) => !known.has(recording)));

@@ -71,14 +71,13 @@ export class Scroller {
   }
 
   #measure() {
-    const row = this.#shown.values().next().value ?? this.#take();
-    const isNew = !row.isConnected;
-    if (isNew) this.#list.append(row);
+    const shown = this.#shown.values().next().value;
+    if (shown) return shown.getBoundingClientRect().height;
+    const row = this.#take();
+    this.#list.append(row);
     const { height } = row.getBoundingClientRect();
-    if (isNew) {
-      row.remove();
-      this.#spare.push(row);
-    }
+    row.remove();
+    this.#spare.push(row);
     return height;
   }
 
@@ -87,13 +86,13 @@ export class Scroller {
     this.#isWanted = true;
     requestAnimationFrame(() => {
       this.#isWanted = false;
-      if (this.#list.isConnected) this.#draw();
+      this.#draw();
     });
   }
 
   #draw() {
-    const height = this.height;
-    if (!height) return; // not to be seen
+    const height = this.#list.isConnected ? this.height : 0;
+    if (!height) return; // not to be seen now
     this.#list.style.height = `${this.#count * height}px`;
     const above = -this.#list.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(above / height) - OVERSCAN);

@@ -28,9 +28,7 @@
 
 /** @typedef {Partial<Pick<Detail, "title" | "tags" | "notes">>} Changes */
 
-/** The lowest and highest of each column, -128 to 127; a row a channel. @typedef {{first_frame: number, frames: number, columns: number, channels: number, min: number[][], max: number[][]}} Peaks */
-
-/** @typedef {{user: string | null, name: string, scopes: string[], is_open: boolean, csrf: string}} Me */
+/** The lowest and highest of each column, -128 to 127; a row a channel. Behind `known_frames` they are not computed yet. @typedef {{first_frame: number, frames: number, known_frames: number, columns: number, channels: number, min: number[][], max: number[][]}} Peaks */
 
 /** What a list is to show. @typedef {{q: string, tags: string[], status: string, sort: string}} Query */
 

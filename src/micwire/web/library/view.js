@@ -27,8 +27,9 @@ const TICKS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 
 const FLAG_APART = 14;
 const LABEL_ROOM = 72;
 const OVERVIEW_COLUMNS = 600;
+const WHOLE_MS = 1_000;
 
-/** @typedef {{onSeek: (frame: number) => void, onTrouble: (error: unknown) => void}} Acts */
+/** @typedef {{onSeek: (frame: number) => void, onTrouble: (error?: unknown) => void}} Acts `onTrouble` without any: it is over. */
 
 export class View {
   #api;
@@ -45,6 +46,8 @@ export class View {
   /** @type {{frames: number, columns: number[]}} */ #whole = { frames: 0, columns: [] };
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
   #isDragging = false;
+  #isFetching = false;
+  #hasTrouble = false;
   #flagsKey = "";
   #signal;
   #main;
@@ -66,7 +69,8 @@ export class View {
     this.#acts = acts;
     this.#signal = signal;
     this.#tiles = new Tiles(api, facts.recording, (error) => {
-      if (error) acts.onTrouble(error);
+      if (error || this.#hasTrouble) acts.onTrouble(error);
+      this.#hasTrouble = Boolean(error);
       this.#wake();
     });
     signal.addEventListener("abort", () => this.#tiles.close());
@@ -85,7 +89,7 @@ export class View {
     const wasAll = this.isAll;
     this.#facts = facts;
     if (wasAll) this.fit();
-    if (facts.frames > this.#whole.frames * 1.02) this.#fetchWhole();
+    this.#fetchWhole();
     this.#flagsKey = "";
     this.#wake();
   }
@@ -320,16 +324,19 @@ export class View {
 
   async #fetchWhole() {
     const frames = this.#facts.frames;
-    const before = this.#whole;
-    this.#whole = { ...before, frames };
+    if (this.#isFetching || frames <= this.#whole.frames * 1.02) return;
+    this.#isFetching = true;
     try {
       const peaks = await this.#api.peaks(this.#facts.recording, { columns: Math.min(OVERVIEW_COLUMNS, frames) }, this.#signal);
-      this.#whole = { frames, columns: loudest(peaks) };
+      this.#whole = { frames: peaks.known_frames, columns: loudest(peaks) };
       this.#wake();
     } catch (error) {
-      this.#whole = before;
       if (!isAbort(error)) this.#acts.onTrouble(error);
     }
+    setTimeout(() => {
+      this.#isFetching = false;
+      if (!this.#signal.aborted) this.#fetchWhole(); // if it has grown, or was not computed yet
+    }, WHOLE_MS);
   }
 }
 

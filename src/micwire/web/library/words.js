@@ -12,7 +12,6 @@ const TEXTS = {
   count1: ["1 recording", "1件の録音"],
   count: ["{n} recordings", "{n}件の録音"],
   countMore: ["{n} recordings and more", "{n}件以上の録音"],
-  signOut: ["Sign out", "サインアウト"],
   search: ["Search titles, notes and tags", "タイトル・メモ・タグを検索"],
   status: ["Status", "状態"],
   sort: ["Order", "並び順"],
