@@ -26,6 +26,7 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "editing": ("events", "link", "unfinished"),
     "recorder": ("acks", "editing", "events", "link", "opening", "unfinished"),
     "api": ("library",),  # its routes are those of the library
+    "webhooks": ("events",),
     "server": ("app", "api", "config", "https", "transports"),
     "analysis": ("blocks", "results"),
     "analyzers": ("blocks",),
