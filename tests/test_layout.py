@@ -27,6 +27,7 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "recorder": ("acks", "editing", "events", "link", "opening", "unfinished"),
     "api": ("library",),  # its routes are those of the library
     "webhooks": ("events",),
+    "hooks": ("events",),
     "server": ("app", "api", "config", "https", "transports"),
     "analysis": ("blocks", "results"),
     "analyzers": ("blocks",),

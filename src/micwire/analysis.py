@@ -96,6 +96,8 @@ class Analysis:
         readable: What can be read of an unfinished recording's WAV.
         on_stopped: Called with the name of an analyzer that has raised, or None where all
             of a recording are stopped, and with the error; from any thread.
+        on_results: Called on the loop with a recording and what was said of it, each as the
+            wire's `result` has it.
     """
 
     def __init__(
@@ -105,10 +107,12 @@ class Analysis:
         analyzers: Mapping[str, Analyzer],
         readable: Callable[[str], Readable | None],
         on_stopped: Callable[[str | None, BaseException], None] = lambda name, error: None,
+        on_results: Callable[[RecordingState, list[str]], None] = lambda state, texts: None,
     ) -> None:
         self.files = files
         self.analyzers = dict(analyzers)
         self.on_stopped = on_stopped
+        self.on_results = on_results
         self._data = data
         self._readable = readable
         self._recordings: dict[bytes, _Recording] = {}
@@ -399,7 +403,11 @@ class _Recording:
         self.analysis.tell(partial(self.results.notice, encode_server(Notice(code, words))))
 
     def _written(self, lines: Sequence[Line]) -> None:
-        self.analysis.tell(partial(self.results.written, lines))
+        self.analysis.tell(partial(self._tell_written, lines))
+
+    def _tell_written(self, lines: Sequence[Line]) -> None:
+        self.results.written(lines)
+        self.analysis.on_results(self._state, [text for _, text in lines])
 
     def reach_of(self) -> tuple[int | None, int]:
         """Return where the recording ends, if that is known, and where its durable frames do."""

@@ -45,12 +45,14 @@ from micwire.config import MIB, Config
 from micwire.core.errors import MicwireError
 from micwire.core.interfaces import Access, Files, Readable
 from micwire.core.people import Person
+from micwire.core.recording import RecordingState
 from micwire.core.session import Limits
 from micwire.editing import Deletion
 from micwire.embedding import Authenticate, HostAccess, LateStart
-from micwire.events import Events
+from micwire.events import Event, Events, Happening
 from micwire.failpoints import failpoint
 from micwire.files import FailpointFiles, LocalFiles
+from micwire.hooks import FinishedHook, OnFinished, told_of
 from micwire.journal.local import LocalJournal
 from micwire.library.catalogue.keeper import CatalogueKeeper
 from micwire.library.deletions import FILE as DELETIONS_FILE
@@ -64,6 +66,9 @@ from micwire.recorder import Recorder
 from micwire.transports.handshake import Door
 from micwire.transports.plain import PlainDoor
 from micwire.transports.websocket import AsgiSockets, StreamDoor
+from micwire.webhooks.queue import DeliveryQueue
+from micwire.webhooks.secret import secret_of
+from micwire.webhooks.sender import Webhooks
 
 _HEADER_ROOM = 4096
 
@@ -88,6 +93,7 @@ class MicwireApp:
         asks_token: Other machines can reach the server, and nobody before it asks who is
             there: without users, a token is asked for.
         access: Tells who asks, instead of users, tokens and invitations of our own.
+        on_finished: Called with each recording whose WAV has become final.
 
     Everything begins with `start` and ends with `stop`, `close`; a server that speaks the
     lifespan protocol calls them, and so does `async with`. Mounted in an application that
@@ -102,6 +108,7 @@ class MicwireApp:
         is_local: bool = False,
         asks_token: bool = False,
         access: Access | None = None,
+        on_finished: OnFinished | None = None,
     ) -> None:
         self.config = config
         self.desk = _desk(config, asks_token=asks_token)
@@ -137,7 +144,12 @@ class MicwireApp:
         self.catalogue = CatalogueKeeper(
             data, config.catalogue, lambda: self.recorder, self._library.closed
         )
-        self.events.subscribe(lambda event: self.catalogue.changed(event.recording))
+        self.events.subscribe(self._tell_catalogue)
+        self._hook: FinishedHook | None = None
+        if on_finished is not None:
+            self._hook = FinishedHook(on_finished, data, self._library.closed)
+            self.events.subscribe(self._hook.take)
+        self._webhooks: Webhooks | None = None
         self._limits = Limits()
         self._is_started = False
         self._late_start = LateStart(self.start, self._end)
@@ -178,6 +190,10 @@ class MicwireApp:
             deletion.recording, owner=deletion.owner, why=deletion.why, by=deletion.by
         )
 
+    def _tell_catalogue(self, event: Event) -> None:
+        if event.happening is not Happening.RESULT:  # it is in no index
+            self.catalogue.changed(event.recording)
+
     def _unfinished(self) -> list[tuple[str, Readable]]:
         return self._library.unfinished()
 
@@ -216,10 +232,18 @@ class MicwireApp:
         self._lock = await to_thread.run_sync(DataLock, data)
         total = (await to_thread.run_sync(shutil.disk_usage, data)).total
         self._analysis = Analysis(
-            data, self._files("results"), analyzers, self._library.readable, _log_stopped
+            data,
+            self._files("results"),
+            analyzers,
+            self._library.readable,
+            _log_stopped,
+            self._tell_results,
         )
         self._analysis.start()
         await self.desk.start()
+        if self.config.webhook:
+            self._webhooks = await to_thread.run_sync(self._begin_webhooks)
+            self.events.subscribe(self._webhooks.take)
         self._recorder = Recorder(
             self._journal,
             self._library,
@@ -251,6 +275,29 @@ class MicwireApp:
         await self.catalogue.start()
         self._is_started = True
 
+    def _begin_webhooks(self) -> Webhooks:
+        """Return the webhooks, begun. Blocks.
+
+        Raises:
+            MicwireError: An address or the secret can't be used.
+        """
+        config, directory = self.config, self.config.data / ".micwire" / "webhooks"
+        told = partial(told_of, config.data, self._library.closed, config.public_url)
+        webhooks = Webhooks(
+            DeliveryQueue(directory, self._files("webhooks")),
+            config.webhook,
+            config.webhook_events,
+            secret_of(config.webhook_secret, directory / "secret"),
+            told,
+            is_private_allowed=config.webhook_allow_private,
+        )
+        webhooks.start()
+        return webhooks
+
+    def _tell_results(self, state: RecordingState, texts: list[str]) -> None:
+        about = state.about
+        self.events.tell(Happening.RESULT, about.recording, about.owner, texts)
+
     async def stop(self) -> None:
         """Take nothing new, make everything durable, and close every link with 1012."""
         if self._recorder is not None:
@@ -263,6 +310,10 @@ class MicwireApp:
             await self._recorder.close()
         if self._analysis is not None:
             await to_thread.run_sync(self._analysis.close)
+        if self._hook is not None:
+            await self._hook.close()
+        if self._webhooks is not None:
+            await to_thread.run_sync(self._webhooks.close)
         await to_thread.run_sync(self._peaks.close)
         await to_thread.run_sync(self.desk.close)
         if self._lock is not None:
@@ -413,7 +464,10 @@ def _max_file_bytes(data: Path) -> int:
 
 
 def create_app(
-    config: Config | None = None, *, authenticate: Authenticate | None = None
+    config: Config | None = None,
+    *,
+    authenticate: Authenticate | None = None,
+    on_finished: OnFinished | None = None,
 ) -> MicwireApp:
     """Return the whole server as one ASGI application, to be run or mounted.
 
@@ -422,6 +476,10 @@ def create_app(
         authenticate: Tells who asks: called with the request, or the handshake of a socket,
             as Starlette has it; returns an id, a `Person`, or None for nobody. It may be a
             coroutine function. Without it everybody may do everything.
+        on_finished: Called with each recording whose WAV has become final, also by an
+            interruption: a coroutine function on the loop, any other on a thread. What it
+            raises is logged. A process that is killed meanwhile doesn't call it again:
+            webhooks do.
     """
     access = None if authenticate is None else HostAccess(authenticate)
-    return MicwireApp(config or Config(), access=access)
+    return MicwireApp(config or Config(), access=access, on_finished=on_finished)

@@ -18,6 +18,9 @@ from pydantic_settings import (
 
 MIB = 1 << 20
 
+Told = Literal["started", "changed", "finished", "interrupted", "deleted", "result"]
+"""What webhooks can be told of."""
+
 
 class Config(BaseSettings):
     """Settings of a server."""
@@ -93,13 +96,35 @@ class Config(BaseSettings):
         description="Where the index of recordings is kept: `postgresql://user@host/name`, or"
         " empty for a file of its own below the data directory.",
     )
+    webhook: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses that are told what happens to recordings, signed."
+    )
+    webhook_events: Annotated[tuple[Told, ...], NoDecode] = Field(
+        ("started", "finished", "interrupted", "deleted"),
+        description="What they are told; also `changed`, and `result` for what analyzers say.",
+    )
+    webhook_secret: str = Field(
+        "",
+        repr=False,
+        description="Signs what they are told, `whsec_` and base64; without it one is made and kept"
+        " in `.micwire/webhooks/secret`.",
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Webhooks may go to this machine and local networks, and over http."
+    )
     segment_mb: float = Field(16, ge=4, le=1024, description="Size of a journal segment, MiB.")
     failpoint: str = Field(
         "", description="For tests: NAME:COUNT kills the process there, the COUNT-th time."
     )
 
     @field_validator(
-        "allow_origin", "allow_embedding", "forwarded_allow_ips", "analyzers", mode="before"
+        "allow_origin",
+        "allow_embedding",
+        "forwarded_allow_ips",
+        "analyzers",
+        "webhook",
+        "webhook_events",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

@@ -4,7 +4,7 @@ The recorder tells, on the event loop. Listeners come and go without it knowing 
 none of them can hold it up: what takes time is handed to a task or a thread of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,6 +25,8 @@ class Happening(StrEnum):
     """Its client never came back, and its WAV is final."""
     DELETED = "deleted"
     """It is gone for good."""
+    RESULT = "result"
+    """Analyzers have said something of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Event:
     """The id of the person whose recording it is or was; empty for nobody's."""
     at: str
     """By the server's UTC clock, RFC 3339."""
+    results: tuple[str, ...] = ()
+    """What analyzers have said, each as the wire's `result` has it, in JSON."""
 
 
 Listener = Callable[[Event], None]
@@ -68,10 +72,12 @@ class Events:
 
         return unsubscribe
 
-    def tell(self, happening: Happening, recording: str, owner: str) -> None:
+    def tell(
+        self, happening: Happening, recording: str, owner: str, results: Sequence[str] = ()
+    ) -> None:
         """Tell everybody what has just happened."""
         now = self._utc_now().isoformat(timespec="milliseconds")
-        self.publish(Event(happening, recording, owner, now))
+        self.publish(Event(happening, recording, owner, now, tuple(results)))
 
     def publish(self, event: Event) -> None:
         """Tell everybody, now."""

@@ -138,6 +138,28 @@ def serve(
             help="Tell /metrics there, nowhere else.  [default: on --port, to this machine only]",
         ),
     ] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Tell what happens to recordings there, signed; may be given several times.",
+        ),
+    ] = None,
+    webhook_events: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EVENT",
+            help="What webhooks are told: started, changed, finished, interrupted, deleted, result;"
+            " may be given several times.  [default: all but changed and result]",
+        ),
+    ] = None,
+    webhook_allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--webhook-allow-private",
+            help="Webhooks may go to this machine and local networks, and over http.",
+        ),
+    ] = False,
     min_free_mb: Annotated[
         float | None,
         typer.Option(
@@ -197,6 +219,9 @@ def serve(
         "public_url": public_url,
         "forwarded_allow_ips": None if forwarded_allow_ips is None else tuple(forwarded_allow_ips),
         "metrics": metrics,
+        "webhook": None if webhook is None else tuple(webhook),
+        "webhook_events": None if webhook_events is None else tuple(webhook_events),
+        "webhook_allow_private": webhook_allow_private or None,
         "min_free_mb": min_free_mb,
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,

@@ -18,6 +18,7 @@ EXIT_CODES = {
     "bad-audio-file": USAGE,
     "bad-catalogue-url": USAGE,
     "bad-certificate": USAGE,
+    "bad-webhook": USAGE,
     "missing-package": USAGE,
     "unsupported-format": USAGE,
     "name-taken": USAGE,

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from micwire.events import Event
-from micwire.webhooks.message import Delivery, body_of, headers_of
-from micwire.webhooks.post import PostError, post
+from micwire.webhooks.message import Delivery, WebhookError, body_of, headers_of
+from micwire.webhooks.post import PostError, check_url, post
 from micwire.webhooks.queue import DeliveryQueue
 
 DELAYS_S = (5.0, 30.0, 120.0, 900.0, 3_600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0, 86_400.0)
@@ -83,8 +83,14 @@ class Webhooks:
         """Go on with what an earlier process left. Blocks.
 
         Raises:
+            WebhookError: They may not go to one of the addresses.
             OSError: The queue's directory can't be used.
         """
+        for url in self._urls:
+            try:
+                check_url(url, is_private_allowed=self._is_private_allowed)
+            except ValueError as error:
+                raise WebhookError(f"a webhook can't be used: {error}") from None
         self._waiting.load()
         latest = time.time() + self._delays_s[-1] if self._delays_s else time.time()
         for delivery in tuple(self._waiting.waiting.values()):
