@@ -25,7 +25,7 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "opening": ("events", "link", "unfinished"),
     "editing": ("events", "link", "unfinished"),
     "recorder": ("acks", "editing", "events", "link", "opening", "unfinished"),
-    "api": ("library",),  # its routes are those of the library
+    "api": ("formats", "library"),  # its routes are those of the library
     "webhooks": ("events",),
     "hooks": ("events",),
     "server": ("app", "api", "config", "https", "transports"),

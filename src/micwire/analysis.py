@@ -21,10 +21,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from micwire.blocks import Analyzer, AudioBlock, decode_samples
-from micwire.core.audio import Format
 from micwire.core.errors import MicwireError, StorageFailedError
 from micwire.core.interfaces import Files, Readable
-from micwire.core.recording import Closed, RecordingState
+from micwire.core.recording import About, Closed, RecordingState
 from micwire.core.records import Kind, Record, recording_bytes
 from micwire.core.wav import header_bytes
 from micwire.core.wire import Notice, Open, encode_server
@@ -186,11 +185,12 @@ class Analysis:
 
         self.tell(wait)
 
-    def wav(self, recording: str, path: str, closed: Format | None, frames: int) -> Readable | None:
-        """Return what can be read of a WAV now; `closed` is its format once it is final."""
-        if closed is None:
-            return self._readable(recording)
-        return Readable(self._path(path, "wav"), closed, header_bytes(closed), frames)
+    def wav(self, about: About, frames: int | None) -> Readable | None:
+        """Return what can be read of a WAV now; `frames` is how many it has once it is final."""
+        if frames is None:
+            return self._readable(about.recording)
+        offset = header_bytes(about.format) + about.tag_bytes
+        return Readable(self._path(about.path, "wav"), about.format, offset, frames)
 
     def _path(self, path: str, suffix: str) -> str:
         return f"{self._data}/{path}.{suffix}"
@@ -454,9 +454,7 @@ class _Recording:
 
     def on_disk(self) -> Readable | None:
         """Return what can be read of the WAV now."""
-        path, end = self._state.about.path, self.end
-        is_final = self._is_closed and end is not None
-        return self.analysis.wav(self.id, path, self.format if is_final else None, end or 0)
+        return self.analysis.wav(self._state.about, self.end if self._is_closed else None)
 
     def settle(self) -> None:
         """Once all analyzers have had all frames: make the results durable, and say so."""

@@ -70,7 +70,7 @@ from micwire.webhooks.queue import DeliveryQueue
 from micwire.webhooks.secret import secret_of
 from micwire.webhooks.sender import Webhooks
 
-_HEADER_ROOM = 4096
+_HEADER_ROOM = 8192
 
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -21,6 +21,7 @@ from micwire.core.recording import About, Closed, Ending, RecordingState
 from micwire.core.records import recording_bytes
 from micwire.core.session import Limits, State
 from micwire.core.storage import is_no_room
+from micwire.core.tags import STORED_HEADER_BYTES
 from micwire.core.wire import MAX_COUNT, Open, Opened
 from micwire.events import Events, Happening
 from micwire.link import Connection, Live
@@ -248,6 +249,7 @@ class Opener:
             owner=person.id,
             consent=person.consent,
             invitation=person.invitation,
+            data_offset=STORED_HEADER_BYTES,
         )
         live = Live(key, RecordingState(about, epoch=1), 0, idle_since=time.monotonic())
         self._unfinished.add(live)

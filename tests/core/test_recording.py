@@ -228,5 +228,6 @@ def test_the_sidecar_says_what_is_known_and_orders_the_marks() -> None:
         "consent": {"version": "2"},
         "invitation": None,
         "hold": False,
+        "data_offset": 104,
         "metadata": {"Straße": "12"},
     }

@@ -25,8 +25,9 @@ from micwire.core import wav
 from micwire.core.audio import Encoding, Format
 from micwire.core.digest import digest_of
 from micwire.core.errors import WavError
-from micwire.core.recording import Closed, RecordingState
+from micwire.core.recording import Closed, RecordingState, sidecar_fields
 from micwire.core.session import Limits
+from micwire.core.tags import STORED_HEADER_BYTES, stored_tags
 from micwire.core.wire import (
     Ack,
     Audio,
@@ -365,7 +366,9 @@ def check_raw(files: ForgetfulFiles, client: Client) -> None:
     try:
         layout = wav.layout(content, len(content))
     except WavError:
-        assert not any(content[:4]), "a header is there or it is zeros"
+        # The first header of a file is written once and synced with the first frames.
+        is_cut = any(not any(content[at : at + 512]) for at in range(0, STORED_HEADER_BYTES, 512))
+        assert is_cut, "a header is there, or some of it never came to the disk"
         return
     assert layout.claimed_bytes is not None
     assert layout.data_offset + layout.claimed_bytes <= len(content), "the header claims too much"
@@ -408,13 +411,15 @@ def _check_closed(files: ForgetfulFiles, client: Client, closed: Closed) -> None
     path = f"{DATA}/{closed.path}.wav"
     content = files.durable_content(path)
     assert content is not None, "the name of a finished WAV is not durable"
-    padding = bytes(wav.padding(sound.format, sound.frames))
-    assert content == wav.header(sound.format, sound.frames) + sound.pcm + padding
-    assert files.content(path) == content
-    _check_opens(content, sound.format, sound.frames)
     sidecar = files.durable_content(f"{DATA}/{closed.path}.json")
     assert sidecar is not None, "the name of a finished sidecar is not durable"
     facts = json.loads(sidecar)
+    padding = bytes(wav.padding(sound.format, sound.frames))
+    header = wav.header(sound.format, sound.frames, stored_tags(facts))
+    assert len(header) == closed.data_offset == STORED_HEADER_BYTES
+    assert content == header + sound.pcm + padding
+    assert files.content(path) == content
+    _check_opens(content, sound.format, sound.frames)
     assert facts["status"] == "finished"
     assert facts["digest"] == closed.digest
     assert facts["frames"] == sound.frames
@@ -432,7 +437,10 @@ def _check_state(files: ForgetfulFiles, client: Client, state: RecordingState) -
     if state.frames == 0 or state.is_deleted:
         return
     content = files.content(path)
-    assert content == wav.header(sound.format, state.frames) + sound.part(0, state.frames)
+    tags = stored_tags(sidecar_fields(state, "recording", None))
+    header = wav.header(sound.format, state.frames, tags)
+    assert len(header) == STORED_HEADER_BYTES
+    assert content == header + sound.part(0, state.frames)
     assert files.durable_content(path) is not None, "the name of a recovered WAV is not durable"
     _check_opens(content, sound.format, state.frames)
 

@@ -17,6 +17,7 @@ from micwire.core import wav
 from micwire.core.audio import Encoding, Format
 from micwire.core.digest import digest_of
 from micwire.core.errors import WavError
+from micwire.core.tags import STORED_HEADER_BYTES, sent_tags, stored_tags
 from micwire.core.wire import format_fields
 from micwire.library.inspect import verify
 from micwire.library.repair import NOTHING_TO_MEND, STILL_GROWING, export, repair
@@ -323,6 +324,36 @@ def test_a_header_of_zeros_comes_back_from_the_sidecar(tmp_path: Path) -> None:
     assert "101 frames from byte 80" in repair(path)[0]
     assert path.read_bytes() == right
     assert verify(path).ok
+
+
+def test_a_header_with_tags_comes_back_from_the_sidecar(tmp_path: Path) -> None:
+    path = tmp_path / "ours.wav"
+    write_sidecar(path, MONO_24, 101, "finished")
+    fields = json.loads(path.with_suffix(".json").read_text()) | {"title": "Wieder da"}
+    fields["data_offset"] = STORED_HEADER_BYTES
+    path.with_suffix(".json").write_text(json.dumps(fields))
+    right = wav.header(MONO_24, 101, stored_tags(fields)) + sound(MONO_24, 101) + b"\0"
+    path.write_bytes(bytes(STORED_HEADER_BYTES) + right[STORED_HEADER_BYTES:])
+    assert "101 frames from byte 4096" in repair(path)[0]
+    assert path.read_bytes() == right
+    assert verify(path).ok
+
+
+def test_an_export_with_tags_says_what_the_sidecar_says(tmp_path: Path) -> None:
+    path, target = tmp_path / "ours.wav", tmp_path / "copy.wav"
+    write_wav(path, MONO_24, 101)
+    with pytest.raises(WavError, match="no sidecar"):
+        export(path, target, is_tagged=True)
+    assert not target.exists()
+    write_sidecar(path, MONO_24, 101, "finished")
+    fields = json.loads(path.with_suffix(".json").read_text())
+    fields |= {"title": "Später", "marks": [{"frame": 7, "label": "da"}]}
+    path.with_suffix(".json").write_text(json.dumps(fields))
+    export(path, target, is_tagged=True)
+    assert target.read_bytes() == (
+        wav.header(MONO_24, 101, sent_tags(fields)) + sound(MONO_24, 101) + b"\0"
+    )
+    assert heard(target) == (MONO_24.sample_rate, 1, 101)
 
 
 def test_a_growing_recording_is_left_to_the_server(tmp_path: Path) -> None:

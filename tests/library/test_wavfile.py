@@ -12,7 +12,7 @@ import soundfile
 from micwire.core import wav
 from micwire.core.audio import Encoding, Format
 from micwire.core.digest import digest_of
-from micwire.core.errors import StorageFailedError
+from micwire.core.errors import StorageFailedError, WavError
 from micwire.files import LocalFiles
 from micwire.library.wavfile import WavFile, WavMissingError
 from micwire.testing import ForgetfulFiles, Survivors
@@ -312,3 +312,94 @@ def test_a_file_crosses_4_gib_in_place(tmp_path: Path) -> None:
         opened.seek(0)
         assert opened.read(10, dtype="int16").astype("<i2").tobytes() == sound(STEREO, 10)
     assert Path(path).stat().st_blocks * 512 < 1 << 20
+
+
+# ---- with tags -----------------------------------------------------------------------
+
+
+TAGS = b"".join(
+    name + len(payload).to_bytes(4, "little") + payload
+    for name, payload in ((b"bext", bytes(range(256)) * 6), (b"JUNK", b"x" * 2_000))
+)
+
+
+def test_tags_stand_in_the_header_from_the_first_frame_to_the_last() -> None:
+    files = new_files()
+    file, pcm = WavFile(files, PATH, STEREO, tags=TAGS), sound(STEREO, 101)
+    assert file.data_offset == wav.header_bytes(STEREO) + len(TAGS)
+    file.take(pcm[:200])
+    file.flush()
+    assert files.content(PATH) == wav.header(STEREO, 0, TAGS) + pcm[:200]
+    file.sync()
+    assert files.content(PATH) == wav.header(STEREO, 50, TAGS) + pcm[:200]
+    assert WavFile(files, PATH, STEREO, 50, TAGS).is_header_current()
+    assert not WavFile(files, PATH, STEREO, 50, TAGS[:-1] + b"y").is_header_current()
+    file.take(pcm[200:])
+    file.flush()
+    file.finish()
+    assert files.content(PATH) == wav.header(STEREO, 101, TAGS) + pcm
+    with soundfile.SoundFile(io.BytesIO(files.content(PATH))) as opened:
+        assert opened.frames == 101
+
+
+def test_a_crash_leaves_no_header_with_tags_that_claims_too_much() -> None:
+    whole = sound(STEREO, 3_000)
+    for operation in range(1, 40):
+        for survivors in Survivors:
+            files = new_files()
+            files.make_directory("/data/x")
+            files.stop_at(files.operations + operation)
+            try:
+                file = WavFile(files, PATH, STEREO, tags=TAGS)
+                for first in range(0, 3_000, 1_000):
+                    file.take(whole[first * 4 : first * 4 + 4_000])
+                    file.flush()
+                    file.sync()
+                    files.sync_directory("/data")
+                file.finish()
+            except (OSError, StorageFailedError):
+                assert files.is_stopped
+            files.cut_power(survivors=survivors)
+            if PATH not in files.paths():
+                continue
+            content, begin = files.content(PATH), wav.header_bytes(STEREO) + len(TAGS)
+            try:
+                claimed = wav.layout(content, len(content)).claimed_bytes or 0
+            except WavError:
+                is_cut = any(not any(content[at : at + 512]) for at in range(0, begin, 512))
+                assert is_cut, "it never came to the disk as a whole"
+                continue
+            assert content[begin : begin + claimed] == whole[:claimed]
+            assert len(content) >= begin + claimed
+
+
+def test_sizes_of_64_bits_are_durable_before_the_header_points_to_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wav, "MAX_RIFF_BYTES", 20_000)
+    whole = sound(STEREO, 6_000)
+    for operation in range(1, 30):
+        for survivors in Survivors:
+            files = new_files()
+            file = WavFile(files, PATH, STEREO, tags=TAGS)
+            file.take(whole[:4_000])
+            file.flush()
+            file.sync()
+            files.sync_directory("/data")
+            files.stop_at(files.operations + operation)
+            try:
+                file.take(whole[4_000:])
+                file.flush()
+                file.sync()
+                file.finish()
+            except (OSError, StorageFailedError):
+                assert files.is_stopped
+            files.cut_power(survivors=survivors)
+            content = files.content(PATH)
+            layout = wav.layout(content, len(content))
+            assert layout.claimed_bytes in (0, 4_000, 24_000)
+            assert (
+                content[layout.data_offset :][: layout.claimed_bytes]
+                == whole[: layout.claimed_bytes]
+            )
+    assert content.startswith(b"RF64")

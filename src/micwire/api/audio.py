@@ -1,24 +1,53 @@
-"""`GET /api/v1/recordings/{id}/audio`: the WAV, in ranges, also while it grows.
+"""`GET /api/v1/recordings/{id}/audio`: the sound, as a WAV in ranges or encoded.
 
-The header is made for the frames that are there when the request comes, so that what is
-downloaded from a growing recording is a whole WAV of what was durable then.
+The header of a WAV is made for the frames that are there when the request comes, so that
+what is downloaded from a growing recording is a whole WAV of what was durable then.
 """
 
+import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from micwire.api.found import Found
+from micwire.api.names import disposition, file_stem
+from micwire.api.problems import ProblemError
 from micwire.core import wav
-from micwire.core.interfaces import Readable
+from micwire.core.errors import WavError
+from micwire.core.tags import sent_tags
+from micwire.formats import (
+    Compressed,
+    FormatsMissingError,
+    UnfitFormatError,
+    check_fit,
+    encode,
+    sample_encoding,
+)
 
+MAX_ENCODERS = 16
+"""So many downloads may be encoded at once; each holds about a MiB."""
+ENCODING_THREADS = 2
+RETRY_S = 10
 _CHUNK_BYTES = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+_END = b"end"
+
+SoundName = Literal["wav", "plain", "flac", "opus", "mp3"]
+
+
+class Encoders:
+    """How much may be encoded at once, by all requests together."""
+
+    def __init__(self) -> None:
+        self.threads = CapacityLimiter(ENCODING_THREADS)
+        self.running = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +56,60 @@ class _Slice:
     end: int
 
 
-def audio_response(request: Request, found: Found) -> Response:
-    """Return the WAV or the range of it that a GET or HEAD request asks for."""
-    readable, etag = found.readable, found.digest
-    head = wav.header(readable.format, readable.frames)
+def audio_response(
+    request: Request,
+    found: Found,
+    name: SoundName,
+    encoders: Encoders,
+    *,
+    is_download: bool = False,
+) -> Response:
+    """Return the sound in the format, and of a WAV the range, that is asked for.
+
+    Raises:
+        ProblemError: The format can't hold this sound, or not now.
+    """
+    suffix = "wav" if name == "plain" else name
+    headers = _headers(found, suffix, is_download=is_download)
+    if suffix == "wav":
+        return _wav_response(request, found, headers, is_plain=name == "plain")
+    return _encoded_response(request, found, headers, Compressed(name), encoders)
+
+
+def _headers(found: Found, suffix: str, *, is_download: bool) -> dict[str, str]:
+    readable = found.readable
+    kind, stem = "inline", os.path.splitext(os.path.basename(readable.path))[0]
+    if is_download:
+        kind, stem = "attachment", file_stem(readable.path, found.fields)
+    return {
+        "content-disposition": disposition(kind, f"{stem}.{suffix}"),
+        "x-micwire-duration": f"{readable.format.seconds(readable.frames):.6f}",
+        "cache-control": "no-store" if found.digest is None else "private, no-cache",
+    }
+
+
+# ---- WAV -------------------------------------------------------------------------
+
+
+def _wav_response(
+    request: Request, found: Found, headers: dict[str, str], *, is_plain: bool
+) -> Response:
+    readable = found.readable
+    if is_plain:
+        try:
+            head = wav.plain_header(readable.format, readable.frames)
+        except WavError as error:
+            raise _unfit(str(error)) from None
+    else:
+        head = wav.header(readable.format, readable.frames, sent_tags(found.fields))
     padding = bytes(wav.padding(readable.format, readable.frames))
     total = len(head) + readable.frames * readable.format.frame_bytes + len(padding)
-    headers = {"accept-ranges": "bytes", "content-disposition": _disposition(readable.path)}
-    if etag is None:
-        headers["cache-control"] = "no-store"
-    else:
-        headers |= {"etag": f'"{etag}"', "cache-control": "private, no-cache"}
+    headers |= {"accept-ranges": "bytes"}
+    etag = None
+    if found.digest is not None:
+        # The header is in it: titles and marks may be edited, the sound not.
+        etag = f'"{found.digest}-{hashlib.sha256(head).hexdigest()[:16]}"'
+        headers["etag"] = etag
     asked = _asked(request, total, etag)
     if asked is not None and asked.first >= asked.end:
         return Response(status_code=416, headers=headers | {"content-range": f"bytes */{total}"})
@@ -49,15 +121,11 @@ def audio_response(request: Request, found: Found) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="audio/wav")
     return StreamingResponse(
-        _stream(readable, head, padding, part, found.is_there),
+        _stream(found, head, padding, part),
         status_code=status,
         headers=headers,
         media_type="audio/wav",
     )
-
-
-def _disposition(path: str) -> str:
-    return f'inline; filename="{os.path.basename(path)}"'  # names are made by the server
 
 
 def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:
@@ -67,7 +135,7 @@ def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:
     if (
         match is None
         or match[0] == "bytes=-"
-        or (condition and (etag is None or condition != f'"{etag}"'))
+        or (condition and (etag is None or condition != etag))
     ):
         return None
     first, last = match[1], match[2]
@@ -79,9 +147,8 @@ def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:
     return _Slice(int(first), end)
 
 
-async def _stream(
-    readable: Readable, head: bytes, padding: bytes, part: _Slice, is_there: Callable[[], bool]
-) -> AsyncIterator[bytes]:
+async def _stream(found: Found, head: bytes, padding: bytes, part: _Slice) -> AsyncIterator[bytes]:
+    readable = found.readable
     audio_end = len(head) + readable.frames * readable.format.frame_bytes
     position = part.first
     if position < len(head):
@@ -89,18 +156,102 @@ async def _stream(
         position = min(len(head), part.end)
     # A recording without frames may have no file yet.
     if position < min(part.end, audio_end):
-        descriptor = await to_thread.run_sync(os.open, readable.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = await to_thread.run_sync(open_to_read, readable.path)
         try:
             shift = readable.data_offset - len(head)
-            while position < min(part.end, audio_end) and is_there():
+            while position < min(part.end, audio_end) and found.is_there():
                 count = min(_CHUNK_BYTES, min(part.end, audio_end) - position)
-                data = await to_thread.run_sync(os.pread, descriptor, count, position + shift)
-                # A gap at the growing end is in the count before it is in the file.
-                data += bytes(count - len(data))
-                yield data
+                yield await to_thread.run_sync(read_sound, descriptor, count, position + shift)
                 position += count
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(os.close, descriptor)
     if audio_end <= position < part.end:
         yield padding[position - audio_end : part.end - audio_end]
+
+
+def open_to_read(path: str) -> int:
+    """Open a WAV; return a descriptor. Blocks."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def read_sound(descriptor: int, count: int, offset: int) -> bytes:
+    """Return so many bytes of sound. Blocks."""
+    data = os.pread(descriptor, count, offset)
+    # A gap at the growing end is in the count before it is in the file.
+    return data + bytes(count - len(data))
+
+
+# ---- encoded ---------------------------------------------------------------------
+
+
+def _encoded_response(
+    request: Request,
+    found: Found,
+    headers: dict[str, str],
+    kind: Compressed,
+    encoders: Encoders,
+) -> Response:
+    readable = found.readable
+    try:
+        check_fit(kind, readable.format)
+    except UnfitFormatError as error:
+        raise _unfit(str(error)) from None
+    except FormatsMissingError as error:
+        raise ProblemError(HTTPStatus.NOT_IMPLEMENTED, error.code, f"{error}.") from None
+    headers |= {"accept-ranges": "none"}
+    exactness = sample_encoding(kind, readable.format)
+    if exactness is not None:
+        headers["x-micwire-encoding"] = str(exactness)
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type=kind.media_type)
+    if encoders.running >= MAX_ENCODERS:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "busy",
+            f"{MAX_ENCODERS} downloads are being encoded: try again in a while.",
+            {"retry-after": str(RETRY_S)},
+        )
+    return StreamingResponse(
+        _encoded(found, kind, encoders), headers=headers, media_type=kind.media_type
+    )
+
+
+async def _encoded(found: Found, kind: Compressed, encoders: Encoders) -> AsyncIterator[bytes]:
+    """Encode as fast as the client takes it, and no further than that."""
+    pieces = _pieces(found, kind)
+    encoders.running += 1
+    try:
+        while True:
+            piece = await to_thread.run_sync(next, pieces, _END, limiter=encoders.threads)
+            if piece is _END or not found.is_there():
+                return
+            if piece:
+                yield piece
+    finally:
+        encoders.running -= 1
+        with CancelScope(shield=True):  # the client may be gone: free the encoder all the same
+            await to_thread.run_sync(pieces.close)
+
+
+def _pieces(found: Found, kind: Compressed) -> Generator[bytes]:
+    readable = found.readable
+    frame_bytes = readable.format.frame_bytes
+    title = found.fields.get("title")
+    tags = {"title": str(title)} if title else {}
+    # A recording without frames may have no file yet.
+    descriptor = open_to_read(readable.path) if readable.frames else -1
+
+    def read(first: int, frames: int) -> bytes:
+        offset = readable.data_offset + first * frame_bytes
+        return read_sound(descriptor, frames * frame_bytes, offset)
+
+    try:
+        yield from encode(kind, readable.format, readable.frames, read, tags)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _unfit(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, UnfitFormatError.code, f"{detail}.")

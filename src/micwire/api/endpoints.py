@@ -94,6 +94,10 @@ def query_of(request: Request, model: type[Model]) -> Model:
     Raises:
         ProblemError: It is not what `model` says (400).
     """
+    names = {info.alias or name for name, info in model.model_fields.items()}
+    unknown = sorted(set(request.query_params) - names)
+    if unknown:  # a filter with a slip of the pen must not be none
+        raise bad_request(f"There is no such parameter; there are {', '.join(sorted(names))}.")
     values: dict[str, str | list[str]] = {}
     for field_name, info in model.model_fields.items():
         name = info.alias or field_name

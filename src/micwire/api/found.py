@@ -1,10 +1,19 @@
 """A recording as the routes of its sound need it, whether it grows or is over."""
 
+import contextlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from micwire.core.errors import WavError
 from micwire.core.interfaces import Readable
 from micwire.core.people import Person
+from micwire.core.recording import Closed
+from micwire.core.wav import layout
+from micwire.core.wire import format_fields
+from micwire.library.inspect import read_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +30,37 @@ class Found:
 
     recording: str
     readable: Readable
-    fields: Mapping[str, object]
+    fields: Mapping[str, Any]
     digest: str | None
     is_there: Callable[[], bool]
 
 
 Find = Callable[[Person, str], Awaitable[Found]]
 """Returns a recording by its id; raises the problem 404 for one that the person does not see."""
+
+
+def read_closed(data: Path, closed: Closed, is_there: Callable[[], bool]) -> Found | None:
+    """Return a recording that is over; None if its WAV is gone. Blocks.
+
+    The file says where its sound begins: it may have been made by another version, or by
+    another program. Without a sidecar it can be heard all the same.
+    """
+    path = data / f"{closed.path}.wav"
+    offset = closed.audio_offset
+    try:
+        with path.open("rb") as file:
+            head, file_bytes = read_head(file)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(WavError):  # the sound may well be where it was written
+        offset = layout(head, file_bytes).data_offset
+    fields = {
+        "recording": closed.recording,
+        "status": closed.status,
+        "format": format_fields(closed.format),
+        "frames": closed.frames,
+    }
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        fields |= json.loads(path.with_suffix(".json").read_bytes())
+    readable = Readable(str(path), closed.format, offset, closed.frames)
+    return Found(closed.recording, readable, fields, closed.digest, is_there)

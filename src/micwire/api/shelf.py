@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from anyio import to_thread
 
-from micwire.api.found import Found
+from micwire.api.found import Found, read_closed
 from micwire.api.problems import no_such_recording
 from micwire.core.interfaces import Library, Readable
 from micwire.core.people import Person
@@ -100,11 +100,10 @@ class Shelf:
             if closed is None:
                 return self._growing(record, growing, is_there)
             record = closed
-        path = self._data / f"{record.path}.wav"
-        if not await to_thread.run_sync(path.exists):
+        found = await to_thread.run_sync(read_closed, self._data, record, is_there)
+        if found is None:
             raise no_such_recording()
-        readable = Readable(str(path), record.format, header_bytes(record.format), record.frames)
-        return Found(recording, readable, {}, record.digest, is_there)
+        return found
 
     def _growing(
         self, state: RecordingState, readable: Readable | None, is_there: Callable[[], bool]

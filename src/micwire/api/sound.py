@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from micwire.api.audio import audio_response
+from micwire.api.audio import Encoders, SoundName, audio_response
 from micwire.api.endpoints import Answer, Endpoint, person_of, query_of
 from micwire.api.found import Find
 from micwire.core.people import Scope
@@ -14,6 +14,13 @@ from micwire.library.peaks import PeakStore
 
 MAX_COLUMNS = 4_000
 DEFAULT_COLUMNS = 1_000
+
+
+class AudioQuery(BaseModel):
+    """How the sound is wanted."""
+
+    format: SoundName = Field("wav", description="`plain` is a WAV with the shortest header.")
+    download: bool = Field(False, description="As a file with a name, not to be played.")
 
 
 class PeaksQuery(BaseModel):
@@ -47,25 +54,36 @@ class SoundRoutes:
     def __init__(self, find: Find, peaks: PeakStore) -> None:
         self._find = find
         self._peak_store = peaks
+        self._encoders = Encoders()
 
     def endpoints(self) -> list[Endpoint]:
         """Return the rows of the table."""
         below = "/api/v1/recordings/{recording}"
-        wav = {
-            200: Answer("The WAV.", "audio/wav"),
+        audio = {
+            200: Answer("The sound.", "audio/*"),
             206: Answer("A part of the WAV.", "audio/wav"),
             416: Answer("There is nothing in the range that is asked for."),
         }
+        unfit = {
+            422: "The format can't hold this sound.",
+            501: "The format needs an extra that is not installed.",
+            503: "Too many downloads are being encoded.",
+        }
         peaks = {200: Answer("The waveform.", Peaks)}
         return [
-            Endpoint("GET", f"{below}/audio", self.get_audio, wav, Scope.READ),
+            Endpoint(
+                "GET", f"{below}/audio", self.get_audio, audio, Scope.READ, AudioQuery, None, unfit
+            ),
             Endpoint("GET", f"{below}/peaks", self.get_peaks, peaks, Scope.READ, PeaksQuery),
         ]
 
     async def get_audio(self, request: Request) -> Response:
-        """Return a recording's WAV, or a range of it; also while it grows."""
+        """Return a recording's sound, also while it grows; of a WAV a range, too."""
+        query = query_of(request, AudioQuery)
         found = await self._find(person_of(request), request.path_params["recording"])
-        return audio_response(request, found)
+        return audio_response(
+            request, found, query.format, self._encoders, is_download=query.download
+        )
 
     async def get_peaks(self, request: Request) -> Response:
         """Return a recording's waveform: the lowest and the highest sample of each column."""

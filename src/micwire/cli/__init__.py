@@ -334,20 +334,30 @@ def repair(
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A recording.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The copy.")],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="DST", help="The copy: .wav, or encoded as .flac, .opus or .mp3."),
+    ],
     *,
+    with_tags: Annotated[
+        bool,
+        typer.Option("--tags", help="A WAV that says its title, start, device, marks and gaps."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace DST if it exists.")
     ] = False,
 ) -> None:
     """Copy a recording with the plain header that the most naive readers understand.
 
+    Or encode it: FLAC keeps every sample of 16 and 24 bits, and rounds float to 24 bits.
+
     \b
     micwire export recordings/2026-11-22/18-13-05_7f3a9c2e.wav plain.wav
+    micwire export recordings/2026-11-22/18-13-05_7f3a9c2e.wav speech.opus
     """
     from micwire.cli.files import export_file
 
-    raise typer.Exit(export_file(source, target, overwrite=overwrite))
+    raise typer.Exit(export_file(source, target, is_tagged=with_tags, overwrite=overwrite))
 
 
 @app.command("list")

@@ -1,7 +1,7 @@
 """`micwire verify`, `repair`, `export` and `list`: recordings as they lie on the disk."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,15 @@ from rich.table import Table
 from micwire.cli.exits import OK, USAGE, WRONG
 from micwire.core.audio import Format
 from micwire.core.errors import UnsupportedFormatError
+from micwire.formats import Compressed, encode
 from micwire.library.inspect import Report, verify_all
-from micwire.library.repair import export, repair
+from micwire.library.repair import (
+    export,
+    read_complete,
+    refuse_to_overwrite,
+    repair,
+    write_whole,
+)
 
 PIPED_WIDTH = 1_000
 
@@ -65,12 +72,43 @@ def repair_file(path: Path, assume: str | None) -> int:
     return OK
 
 
-def export_file(source: Path, target: Path, *, overwrite: bool) -> int:
-    """Copy a WAV with the plain header."""
-    with _Bar("copying") as bar:
-        export(source, target, overwrite=overwrite, progress=bar.show)
+def export_file(source: Path, target: Path, *, is_tagged: bool, overwrite: bool) -> int:
+    """Copy a WAV with another header, or encode it as the target's suffix says."""
+    suffix = target.suffix.lower().removeprefix(".")
+    if suffix not in ("wav", *(kind.value for kind in Compressed)):
+        typer.echo(f"micwire: {target}: it ends in .wav, .flac, .opus or .mp3", err=True)
+        return USAGE
+    if suffix == "wav":
+        with _Bar("copying") as bar:
+            export(source, target, is_tagged=is_tagged, overwrite=overwrite, progress=bar.show)
+    else:
+        with _Bar("encoding") as bar:
+            _export_encoded(source, target, Compressed(suffix), bar.show, overwrite=overwrite)
     typer.echo(target)
     return OK
+
+
+def _export_encoded(
+    source: Path,
+    target: Path,
+    kind: Compressed,
+    progress: Callable[[int, int], None],
+    *,
+    overwrite: bool,
+) -> None:
+    refuse_to_overwrite(target, overwrite=overwrite)
+    with source.open("rb") as file:
+        info, sidecar = read_complete(source, file)
+        title = None if sidecar is None else sidecar.fields.get("title")
+        frame_bytes = info.format.frame_bytes
+
+        def read(first: int, frames: int) -> bytes:
+            file.seek(info.data_offset + first * frame_bytes)
+            progress(first * frame_bytes, info.data_bytes)
+            return file.read(frames * frame_bytes)
+
+        tags = {"title": str(title)} if title else {}
+        write_whole(target, encode(kind, info.format, info.frames, read, tags))
 
 
 class _Bar:

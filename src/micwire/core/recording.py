@@ -12,6 +12,7 @@ from typing import Any
 from micwire.core.audio import Format
 from micwire.core.errors import MicwireError
 from micwire.core.records import Kind, Record, recording_bytes
+from micwire.core.wav import header_bytes
 from micwire.core.wire import format_fields
 
 
@@ -86,6 +87,13 @@ class About:
     """The invitation by which its owner came."""
     hold: bool = False
     """Nobody may delete it, and no rule."""
+    data_offset: int = 0
+    """Where the sound begins in its WAV; 0 if that was begun with a header without tags."""
+
+    @property
+    def tag_bytes(self) -> int:
+        """Return the size of the tags in the header of its WAV."""
+        return max(0, self.data_offset - header_bytes(self.format))
 
     @staticmethod
     def parse(facts: dict[str, Any]) -> "About":
@@ -240,6 +248,13 @@ class Closed:
     """A client that comes back repeats them, and only a new one contradicts the end."""
     owner: str = ""
     """The id of the person who made it; empty where nobody had signed in."""
+    data_offset: int = 0
+    """Where the sound begins in its WAV; 0 if that was begun with a header without tags."""
+
+    @property
+    def audio_offset(self) -> int:
+        """Return where the sound begins in its WAV."""
+        return self.data_offset or header_bytes(self.format)
 
     def to_json(self) -> str:
         """Return the register's entry."""
@@ -339,5 +354,6 @@ def sidecar_fields(state: RecordingState, status: str, digest: str | None) -> di
         "consent": about.consent,
         "invitation": about.invitation,
         "hold": about.hold,
+        "data_offset": about.data_offset or header_bytes(about.format),
         "metadata": about.metadata or {},
     }

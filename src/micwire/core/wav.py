@@ -26,6 +26,8 @@ HEAD_BYTES = 64 * 1024
 RIFF = Struct("<4sI4s")
 CHUNK = Struct("<4sI")
 DS64 = Struct("<QQQI")
+SIZES_BYTES = RIFF.size + CHUNK.size + DS64_BYTES
+"""How much of a header of ours holds every size but that in the `data` chunk."""
 _FMT = Struct("<HHIIHH")
 _EXTENSION = Struct("<HHI16s")
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
@@ -57,24 +59,33 @@ def padding(audio_format: Format, frames: int) -> int:
     return frames * audio_format.frame_bytes % 2
 
 
-def header(audio_format: Format, frames: int) -> bytes:
+def header(audio_format: Format, frames: int, tags: bytes = b"") -> bytes:
     """Return the header of a file that holds `frames` frames, RF64 if it must be.
 
+    Args:
+        audio_format: The format of the samples.
+        frames: How many there are.
+        tags: Further chunks, whole, to stand before the sound.
+
     Raises:
-        ValueError: `frames` is negative.
+        ValueError: `frames` is negative, or the size of `tags` is odd.
     """
+    if len(tags) % 2:
+        raise ValueError("a chunk of an odd size before the sound spoils an RF64")
     fmt = _fmt_chunk(audio_format)
     fact_bytes = 12 if audio_format.encoding.is_float else 0
     data_bytes = _data_bytes(audio_format, frames)
-    length = RIFF.size + CHUNK.size + DS64_BYTES + len(fmt) + fact_bytes + CHUNK.size
+    length = RIFF.size + CHUNK.size + DS64_BYTES + len(fmt) + fact_bytes + len(tags) + CHUNK.size
     riff_bytes = length - 8 + data_bytes + data_bytes % 2
     if riff_bytes <= MAX_RIFF_BYTES:
         start = RIFF.pack(b"RIFF", riff_bytes, b"WAVE")
         start += CHUNK.pack(b"JUNK", DS64_BYTES) + bytes(DS64_BYTES)
-        return start + fmt + _fact_chunk(audio_format, frames) + CHUNK.pack(b"data", data_bytes)
+        fact = _fact_chunk(audio_format, frames)
+        return start + fmt + fact + tags + CHUNK.pack(b"data", data_bytes)
     start = RIFF.pack(b"RF64", UNKNOWN, b"WAVE")
     start += CHUNK.pack(b"ds64", DS64_BYTES) + DS64.pack(riff_bytes, data_bytes, frames, 0)
-    return start + fmt + _fact_chunk(audio_format, UNKNOWN) + CHUNK.pack(b"data", UNKNOWN)
+    fact = _fact_chunk(audio_format, UNKNOWN)
+    return start + fmt + fact + tags + CHUNK.pack(b"data", UNKNOWN)
 
 
 def plain_header(audio_format: Format, frames: int) -> bytes:

@@ -6,10 +6,10 @@ to mend it is in `repair`.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from micwire.core.audio import Format
 from micwire.core.digest import PIECE_BYTES, PieceDigest
@@ -58,6 +58,8 @@ class Sidecar:
     frames: int
     gaps: tuple[tuple[int, int], ...]
     digest: str | None
+    fields: Mapping[str, Any]
+    """All of it, as JSON has it."""
 
     @property
     def is_final(self) -> bool:
@@ -125,6 +127,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
             frames=fields["frames"],
             gaps=tuple(sorted(gaps)),
             digest=fields["digest"],
+            fields=fields,
         )
     except (KeyError, TypeError, UnsupportedFormatError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None

@@ -6,12 +6,14 @@ written is synced, the header last.
 """
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from micwire.core import wav
 from micwire.core.audio import Format
 from micwire.core.errors import WavError
+from micwire.core.tags import sent_tags, stored_tags
 from micwire.core.wav import CHUNK, DS64, RIFF, UNKNOWN, Layout
 from micwire.library.inspect import Progress, Sidecar, read_head, read_sidecar
 
@@ -76,29 +78,60 @@ def repair(path: Path, assume: Format | None = None, progress: Progress | None =
 
 
 def export(
-    source: Path, target: Path, *, overwrite: bool = False, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    *,
+    is_tagged: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> None:
-    """Copy a WAV with the shortest header there is: 44 bytes for 1 or 2 integer channels.
+    """Copy a WAV with another header.
 
+    That is the shortest there is, 44 bytes for 1 or 2 integer channels; or, with
+    `is_tagged`, one that says what the sidecar says: title, start, device, marks and gaps.
     The target appears under its name only once it is complete and synced. Of a growing
     recording, what its header claims is copied.
 
     Raises:
         FileExistsError: There is a file at `target` and `overwrite` is false.
         WavError: The source is no WAV of ours, holds less than it claims (mend it first),
-            or its sound does not fit below 4 GiB.
+            its sound does not fit below 4 GiB, or it has no sidecar to take tags from.
         OSError: A read, write or sync failed.
     """
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists")
+    refuse_to_overwrite(target, overwrite=overwrite)
     with source.open("rb") as file:
-        head, file_bytes = read_head(file)
-        info = wav.parse(head, file_bytes)
-        if info.truncated:
-            raise WavError("the header claims more sound than the file holds: repair it first")
-        header = wav.plain_header(info.format, info.frames)
+        info, sidecar = read_complete(source, file)
+        if not is_tagged:
+            header = wav.plain_header(info.format, info.frames)
+        elif sidecar is None:
+            raise WavError("it has no sidecar to take tags from")
+        else:
+            header = wav.header(info.format, info.frames, sent_tags(sidecar.fields))
         file.seek(info.data_offset)
         _write_wav(target, header, file, info.data_bytes, progress)
+
+
+def refuse_to_overwrite(target: Path, *, overwrite: bool) -> None:
+    """Raise FileExistsError if there is a file that must stay."""
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists")
+
+
+def read_complete(path: Path, file: BinaryIO) -> tuple[wav.WavInfo, Sidecar | None]:
+    """Return what a WAV's header says, and its sidecar if that belongs to it.
+
+    Raises:
+        WavError: The file is no WAV of ours, or holds less than it claims.
+    """
+    head, file_bytes = read_head(file)
+    info = wav.parse(head, file_bytes)
+    if info.truncated:
+        raise WavError("the header claims more sound than the file holds: repair it first")
+    try:
+        sidecar = read_sidecar(path)
+    except ValueError:
+        sidecar = None
+    return info, sidecar if sidecar is not None and sidecar.format == info.format else None
 
 
 # ---- finding out -----------------------------------------------------------------
@@ -209,7 +242,7 @@ def _restore_header(
     audio_format = assume if sidecar is None else sidecar.format
     if audio_format is None:
         raise WavError("its header is nothing but zeros: its format must be given")
-    header = wav.plain_header if sidecar is None else wav.header
+    header = wav.plain_header if sidecar is None else _header_of(sidecar)
     start = len(header(audio_format, 0))
     if any(head[:start]) or file_bytes < start:
         raise WavError(f"it can't be mended: no header of zeros fills its first {start} bytes")
@@ -222,6 +255,15 @@ def _restore_header(
     file_end = start + sound_bytes + sound_bytes % 2
     kept = _mend_in_place(path, head, mended, sound_bytes, file_end)
     return [f"Wrote the header that was lost: {frames} frames from byte {start} on.", kept]
+
+
+def _header_of(sidecar: Sidecar) -> Callable[[Format, int], bytes]:
+    """Return what makes the header that the server had written."""
+    offset = sidecar.fields.get("data_offset")
+    if not isinstance(offset, int) or offset < wav.header_bytes(sidecar.format) + wav.CHUNK.size:
+        return wav.header
+    tags = stored_tags(sidecar.fields)
+    return lambda audio_format, frames: wav.header(audio_format, frames, tags)
 
 
 def _mend_in_place(path: Path, head: bytes, mended: bytes, sound_bytes: int, file_end: int) -> str:
@@ -277,21 +319,30 @@ def _write_copy(
 def _write_wav(
     target: Path, header: bytes, sound: BinaryIO, sound_bytes: int, progress: Progress | None
 ) -> None:
-    """Write header, sound and pad byte under another name, sync, then give the right name."""
+    """Write header, sound and pad byte."""
+
+    def parts() -> Iterator[bytes]:
+        yield header
+        done = 0
+        while done < sound_bytes:
+            piece = sound.read(min(COPY_BYTES, sound_bytes - done))
+            if not piece:
+                raise WavError("the file became shorter while it was read")
+            yield piece
+            done += len(piece)
+            if progress is not None:
+                progress(done, sound_bytes)
+        yield bytes(sound_bytes % 2)
+
+    write_whole(target, parts())
+
+
+def write_whole(target: Path, parts: Iterable[bytes]) -> None:
+    """Write a file under another name, sync, then give it the right name, or leave nothing."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with unfinished.open("xb") as file:
-            file.write(header)
-            done = 0
-            while done < sound_bytes:
-                piece = sound.read(min(COPY_BYTES, sound_bytes - done))
-                if not piece:
-                    raise WavError("the file became shorter while it was read")
-                file.write(piece)
-                done += len(piece)
-                if progress is not None:
-                    progress(done, sound_bytes)
-            file.write(bytes(sound_bytes % 2))
+            file.writelines(parts)
             _sync(file)
         os.replace(unfinished, target)
     except BaseException:

@@ -32,9 +32,12 @@ class WavFile:
         path: Where the WAV is or will be.
         audio_format: Its format.
         frames: How many frames are in it already, durably.
+        tags: Chunks that its header holds beside its format.
     """
 
-    def __init__(self, files: Files, path: str, audio_format: Format, frames: int = 0) -> None:
+    def __init__(
+        self, files: Files, path: str, audio_format: Format, frames: int = 0, tags: bytes = b""
+    ) -> None:
         self.path = path
         self.format = audio_format
         self.written = frames
@@ -46,9 +49,11 @@ class WavFile:
         self._files = files
         self._pending: list[bytes | memoryview] = []
         self._frame_bytes = audio_format.frame_bytes
-        self._data_offset = wav.header_bytes(audio_format)
+        self._tags = tags
+        self._data_offset = wav.header_bytes(audio_format) + len(tags)
         self._is_created = frames > 0
         self._stale_end = self._claimed_end = 0
+        self._is_rf64 = False
 
     @property
     def end(self) -> int:
@@ -186,7 +191,7 @@ class WavFile:
                 size = self._files.size(descriptor)
         except WavMissingError:
             return False
-        return head == wav.header(self.format, self.written) and size == self._offset(self.written)
+        return head == self._header() and size == self._offset(self.written)
 
     def catch_up(self) -> bool:
         """Digest a few more MiB of what is written; True once all of it is in the digest."""
@@ -201,8 +206,17 @@ class WavFile:
     def _offset(self, frame: int) -> int:
         return self._data_offset + frame * self._frame_bytes
 
+    def _header(self) -> bytes:
+        return wav.header(self.format, self.written, self._tags)
+
     def _write_header(self, descriptor: int) -> None:
-        write_all(self._files, descriptor, [wav.header(self.format, self.written)], 0)
+        header = self._header()
+        if header.startswith(b"RF64") and not self._is_rf64:
+            # Sizes of 64 bits first: "look there" must never reach the disk before them.
+            write_all(self._files, descriptor, [header[: wav.SIZES_BYTES]], 0)
+            sync_or_fail(self._files, descriptor)
+            self._is_rf64 = True
+        write_all(self._files, descriptor, [header], 0)
 
     @contextlib.contextmanager
     def _opened(self, *, create: bool = True) -> Iterator[int]:
@@ -212,7 +226,8 @@ class WavFile:
             raise WavMissingError(f"{self.path} is gone") from None
         try:
             if not self._is_created and self._files.size(descriptor) < self._data_offset:
-                write_all(self._files, descriptor, [wav.header(self.format, 0)], 0)
+                empty = wav.header(self.format, 0, self._tags)
+                write_all(self._files, descriptor, [empty], 0)
             self._is_created = True
             yield descriptor
         finally:

@@ -19,6 +19,7 @@ from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
 from micwire.core.recording import Closed, Ending, GapEntry, RecordingState, sidecar_fields
 from micwire.core.records import Kind, Record, recording_bytes
 from micwire.core.storage import is_no_room, is_out_of_descriptors, sync_directory_or_fail
+from micwire.core.tags import stored_tags
 from micwire.library.closed import ClosedRegister, replace_file
 from micwire.library.over import SUFFIXES, Over
 from micwire.library.wavfile import WavFile, WavMissingError
@@ -372,7 +373,10 @@ class WavWriter:
     def _add(self, key: bytes, state: RecordingState, frames: int) -> None:
         now = time.monotonic()
         path = f"{self._data}/{state.about.path}.wav"
-        file = WavFile(self._files.wav, path, state.about.format, frames)
+        tags = b""
+        if state.about.tag_bytes:
+            tags = stored_tags(sidecar_fields(state, "recording", None))
+        file = WavFile(self._files.wav, path, state.about.format, frames, tags)
         # Recordings that begin together are not synced together: the id's bits spread them.
         self._entries[key] = _Entry(state, file, now, now - SYNC_S * key[-1] / 256)
         self._with_room(lambda: self._make_directory(path.rpartition("/")[0]))
@@ -550,4 +554,5 @@ class WavWriter:
             client_digest=client_digest,
             marks=state.known_marks,
             owner=about.owner,
+            data_offset=about.data_offset,
         )
