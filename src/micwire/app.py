@@ -28,7 +28,7 @@ from micwire.access.audit import Audit
 from micwire.access.desk import Desk
 from micwire.access.guard import Guard, security_headers
 from micwire.access.quotas import Quota, Quotas
-from micwire.access.routes import access_routes
+from micwire.access.routes import AccessRoutes
 from micwire.access.store import FILE as STORE_FILE
 from micwire.access.store import Store
 from micwire.analysis import Analysis, load_analyzers
@@ -163,12 +163,12 @@ class MicwireApp:
                 *self._own_endpoints(),
                 *RecordingRoutes(shelf).endpoints(),
                 *SoundRoutes(shelf.find, self._peaks).endpoints(),
+                *AccessRoutes(self.desk, config.public_url).endpoints(),
             ]
         )
         self._routes = Starlette(
             routes=[
                 *routes(self.endpoints),
-                *access_routes(self.desk),
                 Mount("/", GZipMiddleware(WebFiles(), compresslevel=4)),
             ],
             exception_handlers={ProblemError: problem_response, HTTPException: http_response},
@@ -432,6 +432,7 @@ def _desk(config: Config, *, asks_token: bool) -> Desk:
         setting=config.access,
         asks_token=asks_token,
         session_days=config.session_days,
+        public_url=config.public_url,
     )
 
 

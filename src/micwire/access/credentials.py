@@ -25,15 +25,26 @@ class Credentials:
     """The cookie is one that only https can have set."""
 
 
-def read_credentials(request: Mapping[str, Any]) -> Credentials:
-    """Read the headers of an ASGI scope; with a bearer token no cookie counts."""
+def origin_of(url: str) -> str:
+    """Return the origin of an address, as browsers write it; nothing of nothing."""
+    scheme, _, rest = url.lower().partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if rest else ""
+
+
+def read_credentials(request: Mapping[str, Any], public_origin: str = "") -> Credentials:
+    """Read the headers of an ASGI scope; with a bearer token no cookie counts.
+
+    Args:
+        request: The scope.
+        public_origin: That of our pages where a proxy calls the server by another name.
+    """
     found = headers_of(request)
     bearers = found.get("authorization", [])
     if bearers:
         scheme, _, token = bearers[0].partition(" ")
         is_bearer = len(bearers) == 1 and scheme.lower() == "bearer"
         return Credentials(bearer=token.strip() if is_bearer else "")
-    if not _is_own_page(request, found):
+    if not _is_own_page(request, found, public_origin):
         return Credentials()
     cookies = _cookies(found.get("cookie", []))
     if SECURE_COOKIE in cookies:
@@ -68,17 +79,21 @@ def cookie_name(request: Mapping[str, Any]) -> str:
     return f"micwire-{port if port.isascii() and port.isdigit() else 80}"
 
 
-def is_own_origin(found: Mapping[str, list[str]]) -> bool:
+def is_own_origin(found: Mapping[str, list[str]], public_origin: str) -> bool:
     """Tell whether a page of this very host asks; True where it is no page."""
     origins, hosts = found.get("origin", []), found.get("host", [])
     if not origins:
+        return True
+    if public_origin and [origin.lower() for origin in origins] == [public_origin]:
         return True
     own = [f"{scheme}://{host.lower()}" for host in hosts for scheme in ("http", "https")]
     return len(origins) == len(hosts) == 1 and origins[0].lower() in own
 
 
-def _is_own_page(request: Mapping[str, Any], found: Mapping[str, list[str]]) -> bool:
-    if not is_own_origin(found):
+def _is_own_page(
+    request: Mapping[str, Any], found: Mapping[str, list[str]], public_origin: str
+) -> bool:
+    if not is_own_origin(found, public_origin):
         return False
     site = found.get("sec-fetch-site", ["none"])[0]
     # Whoever follows a link to us stays signed in; a foreign page that embeds or fetches doesn't.

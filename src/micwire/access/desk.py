@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from micwire.access.attempts import Attempts
 from micwire.access.audit import Audit
-from micwire.access.credentials import Credentials, read_credentials
+from micwire.access.credentials import Credentials, origin_of, read_credentials
 from micwire.access.passwords import Passwords
 from micwire.access.secrets import TOKEN_PREFIX, hash_secret, is_secret, new_secret
 from micwire.access.store import Invitation, Store, Token, User
@@ -70,6 +70,7 @@ class Desk:
         asks_token: Other machines can reach the server, and nobody before it asks who is there.
         has_provider: People may also sign in through an OIDC provider.
         session_days: How long a browser stays signed in.
+        public_url: The address that people use, where a proxy calls the server by another.
         clock: Seconds since 1970.
     """
 
@@ -82,6 +83,7 @@ class Desk:
         asks_token: bool,
         has_provider: bool = False,
         session_days: float = 30.0,
+        public_url: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
@@ -94,6 +96,7 @@ class Desk:
         self._setting = setting
         self._asks_token = asks_token
         self._life_s = session_days * DAY_S
+        self._origin = origin_of(public_url)
         self._clock = clock
         self._passwords = Passwords()
         self._attempts = Attempts()
@@ -140,7 +143,7 @@ class Desk:
         """Return who asks, and how we know."""
         if HOST_PERSON in request:  # the application around us knows its own people
             return Visitor(request[HOST_PERSON], Mode.HOST)
-        visitor = await to_thread.run_sync(self._look, read_credentials(request))
+        visitor = await to_thread.run_sync(self._look, read_credentials(request, self._origin))
         self.mode = visitor.mode
         return visitor
 

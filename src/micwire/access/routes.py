@@ -4,45 +4,169 @@ Secrets come in bodies and go out in bodies or cookies, never in an address. Wha
 worth is decided at the desk.
 """
 
-import json
 import math
 import time
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from micwire.access.credentials import cookie_name, is_https
 from micwire.access.desk import Desk, Mode, TooEarly, Visitor
 from micwire.access.secrets import csrf_of, new_id
-from micwire.access.store import Invitation, clean_name
+from micwire.access.store import MAX_NAME_CHARACTERS, Invitation
 from micwire.access.tickets import LIFE_S
-from micwire.api.problems import ProblemError, bad_request, person_who_may
-from micwire.core.people import Person, Scope
+from micwire.api.endpoints import Answer, Endpoint, body_of, person_of, query_of
+from micwire.api.problems import ProblemError
+from micwire.core.people import Scope
 
 MAX_CONSENT_CHARACTERS = 20_000
 MAX_COOKIE_AGE_S = 400 * 86_400
 """What browsers allow at most; the server ends a session before."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_S = 200_000_000_000.0
+"""The year 8307: so late that no date behind it needs to be told."""
 
 
-def access_routes(desk: Desk) -> Sequence[BaseRoute]:
-    """Return the routes below `/api/v1`."""
-    routes = _Routes(desk)
-    return [
-        Route("/api/v1/me", routes.me),
-        Route("/api/v1/session", routes.sign_in, methods=["POST"]),
-        Route("/api/v1/session", routes.sign_out, methods=["DELETE"]),
-        Route("/api/v1/tickets", routes.ticket, methods=["POST"]),
-        Route("/api/v1/tokens", routes.tokens, methods=["GET"]),
-        Route("/api/v1/tokens", routes.make_token, methods=["POST"]),
-        Route("/api/v1/tokens/{token}", routes.remove_token, methods=["DELETE"]),
-        Route("/api/v1/invitations", routes.invitations, methods=["GET"]),
-        Route("/api/v1/invitations", routes.invite, methods=["POST"]),
-        Route("/api/v1/invitations/{invitation}", routes.remove_invitation, methods=["DELETE"]),
-    ]
+def _whole(value: object) -> object:
+    """Take 3.0 for 3, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Secret = Annotated[str, Field(max_length=2_000)]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+class Me(BaseModel):
+    """Who asks."""
+
+    user: str | None = Field(description="Null: nobody is signed in. Empty: nobody has to be.")
+    name: str
+    scopes: list[Scope]
+    is_admin: bool
+    is_open: bool = Field(description="Nobody has to sign in.")
+    is_guest: bool = Field(description="Came by an invitation.")
+    max_seconds: float | None = Field(description="How long a recording may be.")
+    csrf: str | None = Field(description="What a page sends as `X-Micwire-CSRF`.")
+    sign_in: list[str] = Field(description="Ways to sign in: `password`, `token`, `oidc`.")
+
+
+class _Exactly(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ByPassword(_Exactly):
+    """A user."""
+
+    user: Secret
+    password: Secret
+
+
+class ByToken(_Exactly):
+    """Whoever has the link that the server printed."""
+
+    token: Secret
+
+
+class ByInvitation(_Exactly):
+    """A guest; without `consent_version` only the text to agree to is asked for."""
+
+    invitation: Secret
+    consent_version: Secret | None = None
+
+
+class SignIn(RootModel[ByPassword | ByToken | ByInvitation]):
+    """How somebody signs in."""
+
+
+class SignOut(BaseModel):
+    """From where."""
+
+    everywhere: bool = Field(False, description="End all sessions of the user.")
+
+
+class Ticket(BaseModel):
+    """Good for one socket."""
+
+    ticket: str
+    expires_in_s: int
+
+
+class NewToken(BaseModel):
+    """What a token may do."""
+
+    name: Label
+    scopes: list[Scope] = Field(min_length=1)
+
+
+class TokenInfo(BaseModel):
+    """An API token, without itself."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_at: str
+
+
+class MadeToken(TokenInfo):
+    """A new API token."""
+
+    token: str = Field(description="Not to be had again.")
+
+
+class Tokens(BaseModel):
+    """Somebody's API tokens."""
+
+    tokens: list[TokenInfo]
+
+
+class NewInvitation(BaseModel):
+    """What a guest may do."""
+
+    name: Label
+    max_recordings: Annotated[int | None, BeforeValidator(_whole)] = Field(
+        None, ge=1, le=1_000_000, description="Takes in all."
+    )
+    max_seconds: float | None = Field(None, ge=1, le=10_000_000, description="Of a recording.")
+    until: AwareDatetime | None = Field(None, description="Nothing is begun afterwards.")
+    consent_version: str = Field("", max_length=200)
+    consent_text: str = Field(
+        "", max_length=MAX_CONSENT_CHARACTERS, description="What a guest has to agree to."
+    )
+
+
+class InvitationText(BaseModel):
+    """An invitation, as a guest sees it."""
+
+    name: str
+    max_recordings: int | None
+    max_seconds: float | None
+    until: str | None
+    consent_version: str
+    consent_text: str
+    used: int = Field(description="How many takes were begun.")
+
+
+class InvitationInfo(InvitationText):
+    """An invitation, without its code."""
+
+    id: str
+    created_at: str
+
+
+class MadeInvitation(InvitationInfo):
+    """A new invitation."""
+
+    code: str = Field(description="Not to be had again.")
+    link: str = Field(description="What to send; the code is behind `#`.")
+
+
+class Invitations(BaseModel):
+    """Somebody's invitations."""
+
+    invitations: list[InvitationInfo]
 
 
 def with_cookie(request: Request, response: Response, cookie: str) -> Response:
@@ -59,19 +183,70 @@ def with_cookie(request: Request, response: Response, cookie: str) -> Response:
     return response
 
 
-class _Routes:
-    def __init__(self, desk: Desk) -> None:
+class AccessRoutes:
+    """What the desk is asked over HTTP.
+
+    Args:
+        desk: Decides.
+        public_url: The address people use, for links; empty: the one that was called.
+    """
+
+    def __init__(self, desk: Desk, public_url: str = "") -> None:
         self._desk = desk
+        self._public_url = public_url
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the rows of the table."""
+        base, manage = "/api/v1", Scope.MANAGE
+        token, invitation = f"{base}/tokens/{{token}}", f"{base}/invitations/{{invitation}}"
+        gone = {204: Answer("Gone.")}
+        entered = {
+            200: Answer("The invitation, and what to agree to.", InvitationText),
+            204: Answer("Signed in: the cookie is set."),
+        }
+        refused = {
+            401: "Name, password, token or invitation is wrong or over.",
+            409: "The text to agree to has changed.",
+            429: "Too many attempts failed; `Retry-After` says how long to wait.",
+        }
+        made_token = {201: Answer("The token.", MadeToken)}
+        made = {201: Answer("The invitation and its link.", MadeInvitation)}
+        return [
+            Endpoint("GET", f"{base}/me", self.me, {200: Answer("Who asks.", Me)}),
+            Endpoint(
+                "POST", f"{base}/session", self.sign_in, entered, body=SignIn, problems=refused
+            ),
+            Endpoint("DELETE", f"{base}/session", self.sign_out, gone, query=SignOut),
+            Endpoint(
+                "POST",
+                f"{base}/tickets",
+                self.ticket,
+                {200: Answer("The ticket.", Ticket)},
+                Scope.RECORD,
+            ),
+            Endpoint("GET", f"{base}/tokens", self.tokens, {200: Answer("All.", Tokens)}, manage),
+            Endpoint("POST", f"{base}/tokens", self.make_token, made_token, manage, body=NewToken),
+            Endpoint("DELETE", token, self.remove_token, gone, manage),
+            Endpoint(
+                "GET",
+                f"{base}/invitations",
+                self.invitations,
+                {200: Answer("All.", Invitations)},
+                manage,
+            ),
+            Endpoint("POST", f"{base}/invitations", self.invite, made, manage, body=NewInvitation),
+            Endpoint("DELETE", invitation, self.remove_invitation, gone, manage),
+        ]
 
     # ---- in and out ------------------------------------------------------------------
 
     async def me(self, request: Request) -> Response:
+        """Return who asks, and how one could sign in."""
         visitor: Visitor = request.state.visitor
         person, mode = visitor.person, visitor.mode
-        sign_in = {Mode.TOKEN: ["token"], Mode.USERS: ["password"]}.get(mode, [])
+        ways = {Mode.TOKEN: ["token"], Mode.USERS: ["password"]}.get(mode, [])
         if mode is Mode.USERS and self._desk.has_provider:
-            sign_in = [*sign_in, "oidc"]
-        is_guest = person is not None and person.invitation is not None
+            ways = [*ways, "oidc"]
         return JSONResponse(
             {
                 "user": None if person is None else person.id,
@@ -79,26 +254,31 @@ class _Routes:
                 "scopes": [] if person is None else sorted(person.scopes),
                 "is_admin": person is not None and person.is_admin,
                 "is_open": mode is Mode.OPEN,
-                "is_guest": is_guest,
+                "is_guest": person is not None and person.invitation is not None,
                 "max_seconds": None if person is None else person.max_seconds,
                 "csrf": None if visitor.session is None else csrf_of(visitor.session),
-                "sign_in": sign_in,
+                "sign_in": ways,
             }
         )
 
     async def sign_in(self, request: Request) -> Response:
-        fields = await _fields(request)
-        is_secure = is_https(request.scope)
-        if "invitation" in fields:
-            return await self._accept(request, fields, is_secure=is_secure)
-        if "token" in fields:
-            cookie = await self._desk.sign_in_by_token(_text(fields, "token"), is_secure=is_secure)
-            if cookie is None:
-                raise ProblemError(401, "unauthenticated", "This is not the token of this server.")
-            return with_cookie(request, Response(status_code=204), cookie)
+        """Sign a browser in, or read an invitation."""
+        given = (await body_of(request, SignIn)).root
+        match given:
+            case ByInvitation():
+                return await self._accept(request, given)
+            case ByToken(token=token):
+                cookie = await self._desk.sign_in_by_token(token, is_secure=is_https(request.scope))
+                if cookie is None:
+                    raise ProblemError(401, "unauthenticated", "This is not this server's token.")
+            case ByPassword():
+                cookie = await self._by_password(request, given)
+        return with_cookie(request, Response(status_code=204), cookie)
+
+    async def _by_password(self, request: Request, given: ByPassword) -> str:
         address = "" if request.client is None else request.client.host
         outcome = await self._desk.sign_in(
-            _text(fields, "user"), _text(fields, "password"), address, is_secure=is_secure
+            given.user, given.password, address, is_secure=is_https(request.scope)
         )
         if outcome is None:
             raise ProblemError(401, "unauthenticated", "The name or the password is wrong.")
@@ -109,27 +289,25 @@ class _Routes:
                 "Too many attempts failed. Wait, then try again.",
                 headers={"retry-after": str(math.ceil(outcome.wait_s))},
             )
-        return with_cookie(request, Response(status_code=204), outcome)
+        return outcome
 
-    async def _accept(
-        self, request: Request, fields: dict[str, Any], *, is_secure: bool
-    ) -> Response:
-        invitation = await self._desk.look_at_invitation(_text(fields, "invitation"))
+    async def _accept(self, request: Request, given: ByInvitation) -> Response:
+        invitation = await self._desk.look_at_invitation(given.invitation)
         if invitation is None:
-            raise ProblemError(
-                401, "invitation-over", "This invitation is not good, or not any more."
-            )
-        if "consent_version" not in fields:
-            return JSONResponse(_invitation_fields(invitation, for_guest=True))
-        version = _text(fields, "consent_version")
-        cookie = await self._desk.accept_invitation(invitation, version, is_secure=is_secure)
+            raise ProblemError(401, "invitation-over", "This invitation is over, or is none.")
+        if given.consent_version is None:
+            return JSONResponse(_text_of(invitation).model_dump())
+        cookie = await self._desk.accept_invitation(
+            invitation, given.consent_version, is_secure=is_https(request.scope)
+        )
         if cookie is None:
             raise ProblemError(409, "consent-changed", "The text to agree to has changed.")
         return with_cookie(request, Response(status_code=204), cookie)
 
     async def sign_out(self, request: Request) -> Response:
-        everywhere = request.query_params.get("everywhere", "false") == "true"
+        """Sign a browser out, or the user everywhere."""
         visitor: Visitor = request.state.visitor
+        everywhere = query_of(request, SignOut).everywhere
         await self._desk.sign_out(visitor, everywhere=everywhere)
         response = Response(status_code=204)
         if visitor.session is not None:  # else a foreign page could sign somebody out
@@ -141,166 +319,105 @@ class _Routes:
     # ---- for programs ------------------------------------------------------------------
 
     async def ticket(self, request: Request) -> Response:
-        person = person_who_may(request, Scope.RECORD)
-        ticket = self._desk.issue_ticket(person)
-        return JSONResponse({"ticket": ticket, "expires_in_s": LIFE_S})
+        """Make a ticket with which one socket opens as whoever asks, within 30 s."""
+        ticket = self._desk.issue_ticket(person_of(request))
+        return JSONResponse(Ticket(ticket=ticket, expires_in_s=LIFE_S).model_dump())
 
     async def tokens(self, request: Request) -> Response:
-        tokens = await self._desk.tokens(_manager(request))
-        return JSONResponse(
-            {
-                "tokens": [
-                    {
-                        "id": token.id,
-                        "name": token.name,
-                        "scopes": sorted(token.scopes),
-                        "created_at": _date(token.created_at),
-                    }
-                    for token in tokens
-                ]
-            }
-        )
+        """List one's API tokens, without themselves."""
+        tokens = await self._desk.tokens(person_of(request))
+        infos = [
+            TokenInfo(
+                id=token.id,
+                name=token.name,
+                scopes=sorted(token.scopes),
+                created_at=_date(token.created_at),
+            )
+            for token in tokens
+        ]
+        return JSONResponse(Tokens(tokens=infos).model_dump())
 
     async def make_token(self, request: Request) -> Response:
-        person = _manager(request)
-        fields = await _fields(request)
-        scopes = fields.get("scopes")
-        try:
-            if not isinstance(scopes, list) or not scopes:
-                raise ValueError
-            wanted = frozenset(Scope(scope) for scope in scopes)
-        except ValueError:
-            raise bad_request(f"scopes is a list of some of {', '.join(Scope)}.") from None
-        name = _name(fields)
-        token, secret = await self._desk.make_token(person, name, wanted & person.scopes)
-        return JSONResponse(
-            {"id": token, "name": name, "scopes": sorted(wanted & person.scopes), "token": secret},
-            201,
+        """Make an API token, with scopes that one has oneself."""
+        person, wanted = person_of(request), await body_of(request, NewToken)
+        scopes = frozenset(wanted.scopes) & person.scopes
+        if not scopes:
+            raise ProblemError(403, "forbidden", "A token may do only what you may.")
+        token, secret = await self._desk.make_token(person, wanted.name, scopes)
+        made = MadeToken(
+            id=token,
+            name=wanted.name,
+            scopes=sorted(scopes),
+            created_at=_date(time.time()),
+            token=secret,
         )
+        return JSONResponse(made.model_dump(), 201)
 
     async def remove_token(self, request: Request) -> Response:
-        person = _manager(request)
-        if not await self._desk.remove_token(person, request.path_params["token"]):
+        """Take an API token back."""
+        if not await self._desk.remove_token(person_of(request), request.path_params["token"]):
             raise ProblemError(404, "not-found", "There is no such token.")
         return Response(status_code=204)
 
     # ---- invitations -------------------------------------------------------------------
 
     async def invitations(self, request: Request) -> Response:
-        invitations = await self._desk.invitations(_manager(request))
-        return JSONResponse({"invitations": [_invitation_fields(each) for each in invitations]})
+        """List one's invitations, without their codes."""
+        invitations = await self._desk.invitations(person_of(request))
+        infos = [_info_of(invitation) for invitation in invitations]
+        return JSONResponse(Invitations(invitations=infos).model_dump())
 
     async def invite(self, request: Request) -> Response:
-        person = _manager(request)
-        fields = await _fields(request)
+        """Make a link with which others may record, and nothing else."""
+        person, wanted = person_of(request), await body_of(request, NewInvitation)
+        until = wanted.until
         invitation = Invitation(
             id=new_id(),
             user=person.id or None,
-            name=_name(fields),
-            max_recordings=_whole(fields, "max_recordings"),
-            max_seconds=_seconds(fields),
-            until=_time(fields),
-            consent_version=_text(fields, "consent_version", ""),
-            consent_text=_text(fields, "consent_text", "", most=MAX_CONSENT_CHARACTERS),
+            name=wanted.name,
+            max_recordings=wanted.max_recordings,
+            max_seconds=wanted.max_seconds,
+            until=None if until is None else max(0.0, (until - _EPOCH).total_seconds()),
+            consent_version=wanted.consent_version,
+            consent_text=wanted.consent_text.strip(),
             created_at=time.time(),
         )
         code = await self._desk.invite(person, invitation)
-        link = f"{request.base_url}#invite={code}"
-        return JSONResponse(_invitation_fields(invitation) | {"code": code, "link": link}, 201)
+        address = self._public_url or str(request.base_url)
+        made = MadeInvitation(
+            **_info_of(invitation).model_dump(),
+            code=code,
+            link=f"{address.rstrip('/')}/#invite={code}",
+        )
+        return JSONResponse(made.model_dump(), 201)
 
     async def remove_invitation(self, request: Request) -> Response:
-        person = _manager(request)
-        if not await self._desk.remove_invitation(person, request.path_params["invitation"]):
+        """Take an invitation back: whoever came by it is let do nothing more."""
+        invitation = request.path_params["invitation"]
+        if not await self._desk.remove_invitation(person_of(request), invitation):
             raise ProblemError(404, "not-found", "There is no such invitation.")
         return Response(status_code=204)
 
 
-def _manager(request: Request) -> Person:
-    return person_who_may(request, Scope.MANAGE)
+def _text_of(invitation: Invitation) -> InvitationText:
+    return InvitationText(
+        name=invitation.name,
+        max_recordings=invitation.max_recordings,
+        max_seconds=invitation.max_seconds,
+        until=None if invitation.until is None else _date(invitation.until),
+        consent_version=invitation.consent_version,
+        consent_text=invitation.consent_text,
+        used=invitation.used,
+    )
 
 
-def _invitation_fields(invitation: Invitation, *, for_guest: bool = False) -> dict[str, object]:
-    until = None if invitation.until is None else _date(invitation.until)
-    fields: dict[str, object] = {
-        "name": invitation.name,
-        "max_recordings": invitation.max_recordings,
-        "max_seconds": invitation.max_seconds,
-        "until": until,
-        "consent_version": invitation.consent_version,
-        "consent_text": invitation.consent_text,
-        "used": invitation.used,
-    }
-    if not for_guest:
-        fields |= {"id": invitation.id, "created_at": _date(invitation.created_at)}
-    return fields
+def _info_of(invitation: Invitation) -> InvitationInfo:
+    return InvitationInfo(
+        **_text_of(invitation).model_dump(),
+        id=invitation.id,
+        created_at=_date(invitation.created_at),
+    )
 
 
 def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-
-
-# ---- reading a body ---------------------------------------------------------------------
-
-
-async def _fields(request: Request) -> dict[str, Any]:
-    # A form of a foreign page can't send this type.
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise ProblemError(415, "bad-request", "The body is application/json.")
-    try:
-        fields = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise bad_request("The body is not JSON.") from None
-    if not isinstance(fields, dict):
-        raise bad_request("The body is a JSON object.")
-    return fields
-
-
-def _text(fields: dict[str, Any], name: str, default: str | None = None, most: int = 2_000) -> str:
-    value = fields.get(name, default)
-    if not isinstance(value, str) or len(value) > most or "\0" in value or not _is_unicode(value):
-        raise bad_request(f"{name} is a text of at most {most} characters.")
-    return value
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _name(fields: dict[str, Any]) -> str:
-    try:
-        return clean_name(_text(fields, "name"))
-    except ValueError as error:
-        raise bad_request(f"{error}.") from None
-
-
-def _whole(fields: dict[str, Any], name: str) -> int | None:
-    value = fields.get(name)
-    if value is not None and (type(value) is not int or not 1 <= value <= 1_000_000):
-        raise bad_request(f"{name} is a whole number from 1.")
-    return value
-
-
-def _seconds(fields: dict[str, Any]) -> float | None:
-    value = fields.get("max_seconds")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 1e7:
-        raise bad_request("max_seconds is a number from 1.")
-    return float(value)
-
-
-def _time(fields: dict[str, Any]) -> float | None:
-    value = fields.get("until")
-    if value is None:
-        return None
-    try:
-        time_then = datetime.fromisoformat(value)
-        if time_then.tzinfo is None:
-            raise ValueError
-        return time_then.timestamp()
-    except (TypeError, ValueError, OverflowError):
-        raise bad_request("until is a time with a zone, as in RFC 3339.") from None
+    return (_EPOCH + timedelta(seconds=min(seconds, _LATEST_S))).isoformat(timespec="seconds")

@@ -132,6 +132,12 @@ def clean_name(name: str) -> str:
     return clean
 
 
+def clean_label(label: str) -> str:
+    """Return what something is called, for people: what can't be seen is replaced."""
+    clean = unicodedata.normalize("NFC", label)[:MAX_NAME_CHARACTERS]
+    return "".join(letter if letter.isprintable() else "?" for letter in clean)
+
+
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
@@ -355,7 +361,7 @@ class Store:
     def add_token(self, key: str, user: str | None, name: str, scopes: frozenset[Scope]) -> str:
         """Keep the hash of an API token; return the name it can be taken back by."""
         token = new_id()
-        row = (token, key, user, clean_name(name), " ".join(sorted(scopes)), self._clock())
+        row = (token, key, user, clean_label(name), " ".join(sorted(scopes)), self._clock())
         with self._open(is_change=True) as database:
             assert database is not None
             database.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -405,7 +411,7 @@ class Store:
     def add_invitation(self, key: str, invitation: Invitation) -> None:
         """Keep an invitation and the hash of its code."""
         row = (
-            invitation.id, key, invitation.user, clean_name(invitation.name),
+            invitation.id, key, invitation.user, clean_label(invitation.name),
             invitation.max_recordings, invitation.max_seconds, invitation.until,
             invitation.consent_version, invitation.consent_text, invitation.created_at,
         )  # fmt: skip

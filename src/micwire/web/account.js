@@ -70,7 +70,8 @@ export function goToSignIn() {
 
 /** Go to where somebody was before signing in, if that was a page of this server. */
 export function goBack() {
-  const next = sessionStorage.getItem(NEXT_KEY) ?? "";
+  const named = new URLSearchParams(location.search).get("next"); // a page by its name
+  const next = named && /^[a-z-]+$/.test(named) ? new URL(named, BASE).href : sessionStorage.getItem(NEXT_KEY) ?? "";
   sessionStorage.removeItem(NEXT_KEY);
   const isOurs = next.startsWith(BASE.href) && !next.startsWith(`${BASE.href}sign-in`);
   location.replace(isOurs ? next : BASE);
@@ -128,6 +129,7 @@ export async function begin() {
   if (who === null) return;
   document.documentElement.toggleAttribute("data-guest", who.is_guest);
   if (who.user === null && who.sign_in.length > 0 && document.querySelector("micwire-recorder")) goToSignIn();
-  if (who.csrf !== null) show(who);
+  // The library says who is signed in itself.
+  if (who.csrf !== null && !document.querySelector("micwire-library")) show(who);
   if (who.max_seconds !== null) limit(who.max_seconds);
 }
