@@ -96,9 +96,9 @@ async def opened(
     return connection, answer
 
 
-async def finish(connection: Connection) -> None:
-    """End an empty recording; return when it is final."""
-    connection.feed(encode_client(Finish(0)))
+async def finish(connection: Connection, frames: int = 0) -> None:
+    """End a recording; return when it is final."""
+    connection.feed(encode_client(Finish(frames)))
     async with asyncio.timeout(10):
         while connection.session.state is not State.FINISHED:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.001)

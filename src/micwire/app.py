@@ -36,7 +36,13 @@ from micwire.api.endpoints import Answer, Endpoint, routes
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.openapi import described
 from micwire.api.origin import OriginRule, is_loopback
-from micwire.api.problems import ProblemError, http_response, problem_response
+from micwire.api.problems import (
+    ProblemError,
+    crash_response,
+    error_response,
+    http_response,
+    problem_response,
+)
 from micwire.api.recordings import RecordingRoutes
 from micwire.api.shelf import Shelf
 from micwire.api.sound import SoundRoutes
@@ -161,7 +167,7 @@ class MicwireApp:
         self.endpoints = described(
             [
                 *self._own_endpoints(),
-                *RecordingRoutes(shelf).endpoints(),
+                *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
                 *SoundRoutes(shelf.find, self._peaks).endpoints(),
                 *AccessRoutes(self.desk, config.public_url).endpoints(),
             ]
@@ -171,7 +177,12 @@ class MicwireApp:
                 *routes(self.endpoints),
                 Mount("/", GZipMiddleware(WebFiles(), compresslevel=4)),
             ],
-            exception_handlers={ProblemError: problem_response, HTTPException: http_response},
+            exception_handlers={
+                ProblemError: problem_response,
+                HTTPException: http_response,
+                MicwireError: error_response,
+                Exception: crash_response,
+            },
         )
         self._rule = rule = OriginRule(
             config.allow_origin, is_local=is_local, public_url=config.public_url

@@ -100,9 +100,12 @@ def schema(server: Server) -> OpenApiSchema:
 def test_the_server_answers_as_its_description_says(
     schema: OpenApiSchema, recordings: list[str]
 ) -> None:
+    operations = []
     for found in schema.get_all_operations():
         assert isinstance(found, Ok), found
-        operation = found.ok()
+        operations.append(found.ok())
+    # What is deleted can't be asked any more.
+    for operation in sorted(operations, key=lambda each: each.method.upper() == "DELETE"):
         cases = st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode])
 
         @given(case=cases, recording=st.sampled_from([*recordings, None]))
@@ -117,6 +120,8 @@ def test_the_server_answers_as_its_description_says(
         def ask(case: Case[Any], recording: str | None) -> None:
             if recording is not None and "recording" in case.path_parameters:
                 case.path_parameters["recording"] = recording
+            # Which cursors there are only a page before can tell.
+            case.query.pop("cursor", None)
             case.call_and_validate(checks=CHECKS)
 
         ask()

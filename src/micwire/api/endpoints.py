@@ -7,9 +7,9 @@ and `openapi.document` writes them down. What a row asks for is read with `query
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar, get_origin
+from typing import Annotated, TypeVar, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +21,14 @@ MAX_BODY_BYTES = 256 << 10
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 Handler = Callable[[Request], Awaitable[Response]]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""An integer of a body: to JSON 4.0 is one too, and neither "4" nor true is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from micwire.core.errors import MicwireError
 from micwire.core.people import Person, Scope
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {404: "not-found", 405: "method-not-allowed"}
+_STATUSES = {
+    "bad-cursor": 400,
+    "not-found": 404,
+    "held": 409,
+    "bad-mark": 409,
+    "storage-failed": 503,
+    "catalogue-unavailable": 503,
+    "storage-full": 507,
+}
+"""How errors of ours, by their codes, are answered; the rest are 500."""
 
 
 class Problem(BaseModel):
@@ -64,6 +75,20 @@ async def problem_response(request: Request, error: Exception) -> Response:
     if not isinstance(error, ProblemError):
         raise error
     return error.response()
+
+
+async def error_response(request: Request, error: Exception) -> Response:
+    """Answer with what the recorder, the library or the catalogue has refused."""
+    if not isinstance(error, MicwireError):
+        raise error
+    status = _STATUSES.get(error.code, 500)
+    sentence = str(error)
+    return ProblemError(status, error.code, f"{sentence[:1].upper()}{sentence[1:]}.").response()
+
+
+async def crash_response(request: Request, error: Exception) -> Response:
+    """Answer where we have made a mistake; what it was is in the log."""
+    return ProblemError(500, "internal-error", "The server has made a mistake.").response()
 
 
 async def http_response(request: Request, error: Exception) -> Response:

@@ -1,99 +1,238 @@
-"""`/api/v1/recordings`: what is known of recordings, and their sound."""
+"""`/api/v1/recordings`: which there are, what is known of them, and changes of that."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from micwire.api.endpoints import Answer, Endpoint, person_of
-from micwire.api.shelf import Shelf
+from micwire.api.endpoints import Answer, Endpoint, body_of, person_of, query_of
+from micwire.api.models import (
+    Detail,
+    Listed,
+    ListQuery,
+    MarkInfo,
+    MarkQuery,
+    NewMark,
+    Patch,
+    Tags,
+)
+from micwire.api.problems import ProblemError
+from micwire.api.shelf import Recordings, Shelf
+from micwire.core.catalogue import Entry, Query, filing_of
+from micwire.core.edits import Editable, clean_tags
+from micwire.core.interfaces import Catalogue
 from micwire.core.people import Scope
+from micwire.core.recording import MarkEntry, sidecar_fields
+from micwire.core.wire import format_fields
 
 BASE = "/api/v1/recordings"
-
-
-class SoundFormat(BaseModel):
-    """How the sound is stored."""
-
-    encoding: str = Field(description="`pcm_s16le`, `pcm_s24le` or `pcm_f32le`.")
-    sample_rate: int = Field(description="Hz.")
-    channels: int
-
-
-class GapInfo(BaseModel):
-    """Frames that were lost before they reached the server; the WAV holds zeros there."""
-
-    first_frame: int
-    frames: int
-    cause: str = Field(
-        description="`capture`, `overflow`, `suspended`, `device`, or `file-lost` on the server."
-    )
-    exact: bool
-
-
-class MarkInfo(BaseModel):
-    """A cue point."""
-
-    frame: int
-    label: str
-
-
-class Detail(BaseModel):
-    """All that is known of one recording: its sidecar, and where its sound is."""
-
-    recording: str = Field(json_schema_extra={"format": "uuid"})
-    status: str = Field(description="`recording`, `finished` or `interrupted`.")
-    format: SoundFormat
-    frames: int
-    gaps: list[GapInfo]
-    marks: list[MarkInfo]
-    clipped: int = Field(description="Samples beyond full scale that were clipped.")
-    nonfinite: int = Field(description="Samples that are NaN or infinite.")
-    digest: str | None = Field(description="As in spec/wire.md; null while it is recorded.")
-    verifiable: bool | None = Field(description="Whether the browser shows what it loses.")
-    settings: dict[str, object] | None
-    device: object
-    take: str | None
-    part: int | None
-    take_time_s: float | None
-    started_at: str
-    created_at: str
-    title: str | None
-    tags: list[str]
-    notes: str
-    owner: str
-    consent: dict[str, str] | None
-    invitation: str | None
-    hold: bool = Field(description="Nobody may delete it.")
-    metadata: dict[str, str]
-    url: str = Field(description="The WAV, relative to this server.")
-    peaks_url: str = Field(description="Its waveform, relative to this server.")
+_UNABLE = {503: "The disk or the catalogue can't answer now."}
+_FULL = {503: "The disk has failed.", 507: "There is no room; nothing was changed."}
 
 
 class RecordingRoutes:
-    """The routes of single recordings and of their list.
+    """The list of recordings, and each of them.
 
     Args:
         shelf: All recordings.
+        catalogue: Lists them.
+        recorder: Returns the recorder; there is one by the time of a request.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(
+        self, shelf: Shelf, catalogue: Catalogue, recorder: Callable[[], Recordings]
+    ) -> None:
         self._shelf = shelf
+        self._catalogue = catalogue
+        self._recorder = recorder
 
     def endpoints(self) -> list[Endpoint]:
         """Return the rows of the table."""
-        one = f"{BASE}/{{recording}}"
+        one, marks = f"{BASE}/{{recording}}", f"{BASE}/{{recording}}/marks"
+        listed, detail = {200: Answer("A page.", Listed)}, {200: Answer("It.", Detail)}
+        tags = {200: Answer("The tags.", Tags)}
+        gone, set_ = {204: Answer("Gone.")}, {201: Answer("It is set.", MarkInfo)}
+        stale = _FULL | {412: "It is not as `If-Match` says any more."}
+        held = _FULL | {409: "It is on hold."}
+        too_far = _FULL | {409: "It lies behind the end, or there are too many."}
+        read, manage = Scope.READ, Scope.MANAGE
         return [
-            Endpoint("GET", one, self.get_recording, {200: Answer("It.", Detail)}, Scope.READ),
+            Endpoint(
+                "GET", BASE, self.list_recordings, listed, read, query=ListQuery, problems=_UNABLE
+            ),
+            Endpoint("GET", "/api/v1/tags", self.list_tags, tags, read, problems=_UNABLE),
+            Endpoint("GET", one, self.get_recording, detail, read),
+            Endpoint("PATCH", one, self.edit_recording, detail, manage, body=Patch, problems=stale),
+            Endpoint("DELETE", one, self.delete_recording, gone, manage, problems=held),
+            Endpoint("POST", marks, self.set_mark, set_, manage, body=NewMark, problems=too_far),
+            Endpoint(
+                "DELETE", marks, self.remove_mark, gone, manage, query=MarkQuery, problems=_FULL
+            ),
         ]
 
+    # ---- lists -------------------------------------------------------------------------
+
+    async def list_recordings(self, request: Request) -> Response:
+        """List recordings, the newest first unless another order is asked for.
+
+        Those that are being recorded have the numbers of this very moment.
+        """
+        asked = query_of(request, ListQuery)
+        query = Query(
+            limit=asked.limit,
+            cursor=asked.cursor,
+            words=asked.q,
+            tags=tuple(asked.tag),
+            status=asked.status,
+            owner=asked.owner,
+            take=asked.take,
+            since=asked.since,
+            until=asked.until,
+            sort=asked.sort,
+        )
+        page = await self._catalogue.page(query, person_of(request))
+        recorder = self._recorder()
+        entries = [entry for entry in page.entries if not recorder.was_deleted(entry.recording)]
+        return JSONResponse(
+            {
+                "recordings": [_summary(request, self._fresh(entry)) for entry in entries],
+                "next": page.next,
+            },
+            headers={"cache-control": "no-store"},
+        )
+
+    def _fresh(self, entry: Entry) -> Entry:
+        state = self._recorder().state(entry.recording)
+        if state is None:
+            return entry
+        return filing_of(sidecar_fields(state, "recording", None), entry.path).entry
+
+    async def list_tags(self, request: Request) -> Response:
+        """List the tags of all recordings that the person sees."""
+        tags = await self._catalogue.tags(person_of(request))
+        return JSONResponse(
+            {"tags": [{"tag": tag, "recordings": recordings} for tag, recordings in tags]},
+            headers={"cache-control": "no-store"},
+        )
+
+    # ---- one recording -----------------------------------------------------------------
+
     async def get_recording(self, request: Request) -> Response:
-        """Return what is known of a recording."""
+        """Return what is known of a recording.
+
+        `ETag` names the state of what can be edited of it, for `If-Match` of a PATCH.
+        """
         record = await self._shelf.record(person_of(request), request.path_params["recording"])
-        return JSONResponse(_linked(request, await self._shelf.facts(record)))
+        facts = await self._shelf.facts(record)
+        headers = {"cache-control": "no-store", "etag": f'"{Editable.parse(facts).version}"'}
+        return JSONResponse(_defaults() | facts | _links(request, facts["recording"]), 200, headers)
+
+    async def edit_recording(self, request: Request) -> Response:
+        """Change title, tags, notes or hold; durable once it is answered.
+
+        With `If-Match` only if nobody has edited it since.
+        """
+        patch = await body_of(request, Patch)
+        condition = request.headers.get("if-match")
+
+        def change(before: Editable) -> Editable:
+            if condition is not None and not _matches(condition, before.version):
+                raise ProblemError(412, "edited", "Somebody has edited it since.")
+            changes: dict[str, Any] = {}
+            if "title" in patch.model_fields_set:
+                changes["title"] = (patch.title or "").strip() or None
+            if "tags" in patch.model_fields_set:
+                changes["tags"] = clean_tags(patch.tags or ())
+            if "notes" in patch.model_fields_set:
+                changes["notes"] = patch.notes or ""
+            if "hold" in patch.model_fields_set:
+                changes["hold"] = patch.hold or False
+            return replace(before, **changes)
+
+        await self._edit(request, change)
+        return await self.get_recording(request)
+
+    async def delete_recording(self, request: Request) -> Response:
+        """Delete a recording: unreadable from now on, and never back.
+
+        If it is being recorded, its client is told so and stops.
+        """
+        recording = await self._own(request)
+        await self._recorder().delete(recording, why="asked", by=person_of(request).id)
+        return Response(status_code=204)
+
+    # ---- marks -------------------------------------------------------------------------
+
+    async def set_mark(self, request: Request) -> Response:
+        """Set a mark at a frame; the same one twice is one."""
+        new = await body_of(request, NewMark)
+        await self._edit(request, lambda before: before.with_mark(MarkEntry(new.frame, new.label)))
+        return JSONResponse({"frame": new.frame, "label": new.label}, 201)
+
+    async def remove_mark(self, request: Request) -> Response:
+        """Take a mark out; one that is not there is no error."""
+        asked = query_of(request, MarkQuery)
+        mark = MarkEntry(asked.frame, asked.label)
+        await self._edit(request, lambda before: before.without_mark(mark))
+        return Response(status_code=204)
+
+    async def _edit(self, request: Request, change: Callable[[Editable], Editable]) -> None:
+        await self._recorder().edit(await self._own(request), change)
+
+    async def _own(self, request: Request) -> str:
+        """Return the id of the recording that the path names, if it is the person's."""
+        recording: str = request.path_params["recording"]
+        await self._shelf.record(person_of(request), recording)
+        return recording
 
 
-def _linked(request: Request, facts: dict[str, Any]) -> dict[str, Any]:
-    base = f"{request.scope.get('root_path', '')}{BASE}/{facts['recording']}"
-    return facts | {"url": f"{base}/audio", "peaks_url": f"{base}/peaks"}
+def _matches(condition: str, version: str) -> bool:
+    """Judge `If-Match` (RFC 9110, section 13.1.1)."""
+    tags = [tag.strip() for tag in condition.split(",")]
+    return "*" in tags or f'"{version}"' in tags
+
+
+def _links(request: Request, recording: str) -> dict[str, object]:
+    prefix: str = request.scope.get("root_path", "")
+    base = f"{prefix}{BASE}/{recording}"
+    return {"url": f"{base}/audio", "peaks_url": f"{base}/peaks"}
+
+
+def _defaults() -> dict[str, object]:
+    """Return what sidecars of before there were people don't say."""
+    return {
+        "created_at": "",
+        "tags": [],
+        "notes": "",
+        "owner": "",
+        "consent": None,
+        "invitation": None,
+        "hold": False,
+        "take_time_s": None,
+    }
+
+
+def _summary(request: Request, entry: Entry) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "recording": entry.recording,
+        "title": entry.title,
+        "status": entry.status,
+        "started_at": entry.started_at,
+        "duration_s": entry.duration_us / 1_000_000,
+        "frames": entry.frames,
+        "format": format_fields(entry.format),
+        "gaps": entry.gaps,
+        "gap_frames": entry.gap_frames,
+        "marks": entry.marks,
+        "clipped": entry.clipped,
+        "verifiable": entry.verifiable,
+        "tags": list(entry.tags),
+        "notes": entry.notes,
+        "owner": entry.owner,
+        "take": entry.take,
+        "part": entry.part,
+        "hold": entry.hold,
+    }
+    return facts | _links(request, entry.recording)

@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from micwire.api.found import Found, read_closed
 from micwire.api.problems import no_such_recording
+from micwire.core.edits import Change
 from micwire.core.interfaces import Library, Readable
 from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState, sidecar_fields
@@ -21,7 +22,7 @@ from micwire.core.wav import header_bytes
 from micwire.core.wire import is_uuid
 
 
-class Unfinished(Protocol):
+class Recordings(Protocol):
     """What is asked of the recorder."""
 
     def state(self, recording: str) -> RecordingState | None:
@@ -30,6 +31,14 @@ class Unfinished(Protocol):
 
     def was_deleted(self, recording: str) -> bool:
         """Tell whether a recording was deleted since this process began."""
+        ...
+
+    async def edit(self, recording: str, change: Change) -> None:
+        """Change what is said of a recording; durable once this returns."""
+        ...
+
+    async def delete(self, recording: str, *, why: str, by: str) -> None:
+        """Delete a recording; durable once this returns."""
         ...
 
 
@@ -46,7 +55,7 @@ class Shelf:
         library: Where recordings end up.
     """
 
-    def __init__(self, data: Path, recorder: Callable[[], Unfinished], library: Library) -> None:
+    def __init__(self, data: Path, recorder: Callable[[], Recordings], library: Library) -> None:
         self._data = data
         self._recorder = recorder
         self._library = library

@@ -345,14 +345,19 @@ def _open(fields: _Fields) -> Open:
 
 
 def _rfc3339(text: str) -> str:
-    time = text.upper()  # `t` and `z` are legal, but `fromisoformat` can't read them
+    if not is_rfc3339(text):
+        raise BadMessageError("open.started_at is a time as in RFC 3339")
+    return text.upper()  # `t` and `z` are legal, but `fromisoformat` can't read them
+
+
+def is_rfc3339(text: str) -> bool:
+    """Tell whether a text is a time with a zone, as RFC 3339 writes it."""
+    time = text.upper()
     try:
-        if _RFC3339.fullmatch(time) is None:
-            raise ValueError
         datetime.fromisoformat(time)
     except ValueError:
-        raise BadMessageError("open.started_at is a time as in RFC 3339") from None
-    return time
+        return False
+    return _RFC3339.fullmatch(time) is not None
 
 
 def _strings(values: dict[str, object]) -> dict[str, str]:
