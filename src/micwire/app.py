@@ -168,7 +168,9 @@ class MicwireApp:
             [
                 *self._own_endpoints(),
                 *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
-                *SoundRoutes(shelf.find, self._peaks).endpoints(),
+                *SoundRoutes(
+                    shelf.find, self._peaks, lambda: self.recorder.is_stopping
+                ).endpoints(),
                 *AccessRoutes(self.desk, config.public_url).endpoints(),
             ]
         )

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -37,6 +38,19 @@ CHECKS = [
     positive_data_acceptance,
     unsupported_method,
 ]
+
+
+LENIENT = [check for check in CHECKS if check is not negative_data_rejection]
+
+
+def is_wrong(case: Case[Any]) -> bool:
+    """Tell whether what is asked for is wrong; a bad token is none where nobody needs one."""
+    parts = {} if case.meta is None else case.meta.components
+    return any(
+        parts[place].mode is GenerationMode.NEGATIVE
+        for place in (ParameterLocation.QUERY, ParameterLocation.BODY)
+        if place in parts
+    )
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +122,10 @@ def test_the_server_answers_as_its_description_says(
     for operation in sorted(operations, key=lambda each: each.method.upper() == "DELETE"):
         cases = st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode])
 
-        @given(case=cases, recording=st.sampled_from([*recordings, None]))
+        # Who listens live to what is not over listens for ever.
+        asked = recordings[:1] if operation.path.endswith("/live") else recordings
+
+        @given(case=cases, recording=st.sampled_from([*asked, None]))
         @settings(
             max_examples=12,
             derandomize=True,
@@ -122,6 +139,6 @@ def test_the_server_answers_as_its_description_says(
                 case.path_parameters["recording"] = recording
             # Which cursors there are only a page before can tell.
             case.query.pop("cursor", None)
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=CHECKS if is_wrong(case) else LENIENT)
 
         ask()

@@ -32,12 +32,13 @@ from micwire.formats import (
 )
 
 MAX_ENCODERS = 16
-"""So many downloads may be encoded at once; each holds about a MiB."""
+"""So many downloads may be encoded or packed at once; each holds a few MiB."""
 ENCODING_THREADS = 2
 RETRY_S = 10
 _CHUNK_BYTES = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
-_END = b"end"
+END = b"end"
+"""What `next` gives behind the last piece."""
 
 SoundName = Literal["wav", "plain", "flac", "opus", "mp3"]
 
@@ -48,6 +49,21 @@ class Encoders:
     def __init__(self) -> None:
         self.threads = CapacityLimiter(ENCODING_THREADS)
         self.running = 0
+
+
+def take_place(encoders: Encoders) -> None:
+    """See that there is room for one more.
+
+    Raises:
+        ProblemError: Too much is under way.
+    """
+    if encoders.running >= MAX_ENCODERS:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "busy",
+            f"{MAX_ENCODERS} downloads are being made: try again in a while.",
+            {"retry-after": str(RETRY_S)},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +221,7 @@ def _encoded_response(
         headers["x-micwire-encoding"] = str(exactness)
     if request.method == "HEAD":
         return Response(headers=headers, media_type=kind.media_type)
-    if encoders.running >= MAX_ENCODERS:
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "busy",
-            f"{MAX_ENCODERS} downloads are being encoded: try again in a while.",
-            {"retry-after": str(RETRY_S)},
-        )
+    take_place(encoders)
     return StreamingResponse(
         _encoded(found, kind, encoders), headers=headers, media_type=kind.media_type
     )
@@ -223,8 +233,8 @@ async def _encoded(found: Found, kind: Compressed, encoders: Encoders) -> AsyncI
     encoders.running += 1
     try:
         while True:
-            piece = await to_thread.run_sync(next, pieces, _END, limiter=encoders.threads)
-            if piece is _END or not found.is_there():
+            piece = await to_thread.run_sync(next, pieces, END, limiter=encoders.threads)
+            if piece is END or not found.is_there():
                 return
             if piece:
                 yield piece

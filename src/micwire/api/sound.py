@@ -1,4 +1,6 @@
-"""The routes of a recording's sound: the audio itself, and its waveform."""
+"""The routes of sound: a recording as audio, live, as a waveform; many as a zip."""
+
+from collections.abc import Callable
 
 from anyio import to_thread
 from pydantic import BaseModel, Field
@@ -7,7 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from micwire.api.audio import Encoders, SoundName, audio_response
 from micwire.api.endpoints import Answer, Endpoint, person_of, query_of
+from micwire.api.export import MAX_RECORDINGS, export_response
 from micwire.api.found import Find
+from micwire.api.live import live_response
 from micwire.core.people import Scope
 from micwire.core.wire import MAX_COUNT
 from micwire.library.peaks import PeakStore
@@ -21,6 +25,20 @@ class AudioQuery(BaseModel):
 
     format: SoundName = Field("wav", description="`plain` is a WAV with the shortest header.")
     download: bool = Field(False, description="As a file with a name, not to be played.")
+
+
+class LiveQuery(BaseModel):
+    """Where to begin."""
+
+    first_frame: int | None = Field(
+        None, alias="from", ge=0, le=MAX_COUNT, description="A frame. Default: now."
+    )
+
+
+class ExportQuery(BaseModel):
+    """What to pack."""
+
+    recording: list[str] = Field(min_length=1, max_length=MAX_RECORDINGS)
 
 
 class PeaksQuery(BaseModel):
@@ -49,10 +67,14 @@ class SoundRoutes:
     Args:
         find: Finds a recording for a person.
         peaks: The waveforms.
+        is_stopping: Whether the server ends.
     """
 
-    def __init__(self, find: Find, peaks: PeakStore) -> None:
+    def __init__(
+        self, find: Find, peaks: PeakStore, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self._find = find
+        self._is_stopping = is_stopping
         self._peak_store = peaks
         self._encoders = Encoders()
 
@@ -67,14 +89,27 @@ class SoundRoutes:
         unfit = {
             422: "The format can't hold this sound.",
             501: "The format needs an extra that is not installed.",
-            503: "Too many downloads are being encoded.",
+            503: "Too many downloads are being made.",
         }
         peaks = {200: Answer("The waveform.", Peaks)}
+        live = {200: Answer("A WAV whose sizes say that nobody knows its end.", "audio/wav")}
+        packed = {200: Answer("A zip; its `manifest.json` says what is in it.", "application/zip")}
         return [
             Endpoint(
                 "GET", f"{below}/audio", self.get_audio, audio, Scope.READ, AudioQuery, None, unfit
             ),
             Endpoint("GET", f"{below}/peaks", self.get_peaks, peaks, Scope.READ, PeaksQuery),
+            Endpoint("GET", f"{below}/live", self.get_live, live, Scope.READ, LiveQuery),
+            Endpoint(
+                "GET",
+                "/api/v1/export",
+                self.export,
+                packed,
+                Scope.READ,
+                ExportQuery,
+                None,
+                {404: "None of them is there.", 503: unfit[503]},
+            ),
         ]
 
     async def get_audio(self, request: Request) -> Response:
@@ -84,6 +119,20 @@ class SoundRoutes:
         return audio_response(
             request, found, query.format, self._encoders, is_download=query.download
         )
+
+    async def get_live(self, request: Request) -> Response:
+        """Return a recording's sound as it comes, until the recording ends."""
+        query = query_of(request, LiveQuery)
+        found = await self._find(person_of(request), request.path_params["recording"])
+        return live_response(request, found, query.first_frame, self._find, self._is_stopping)
+
+    async def export(self, request: Request) -> Response:
+        """Return recordings as a zip: WAVs, sidecars and a manifest.
+
+        What is not there, or is deleted meanwhile, is named in the manifest.
+        """
+        query = query_of(request, ExportQuery)
+        return await export_response(request, query.recording, self._find, self._encoders)
 
     async def get_peaks(self, request: Request) -> Response:
         """Return a recording's waveform: the lowest and the highest sample of each column."""

@@ -105,6 +105,13 @@ def plain_header(audio_format: Format, frames: int) -> bytes:
     return RIFF.pack(b"RIFF", riff_bytes, b"WAVE") + chunks + CHUNK.pack(b"data", data_bytes)
 
 
+def stream_header(audio_format: Format) -> bytes:
+    """Return the header of a stream whose length nobody knows: every size is all ones."""
+    fact = _fact_chunk(audio_format, UNKNOWN)
+    start = RIFF.pack(b"RIFF", UNKNOWN, b"WAVE")
+    return start + _fmt_chunk(audio_format) + fact + CHUNK.pack(b"data", UNKNOWN)
+
+
 def _data_bytes(audio_format: Format, frames: int) -> int:
     if frames < 0:
         raise ValueError(f"{frames} frames are fewer than none")
