@@ -34,6 +34,7 @@ from micwire.core.errors import MicwireError
 from micwire.core.session import Limits
 from micwire.https.keeper import Keeper, given_certificate, local_certificate
 from micwire.transports.direct import DirectSocket
+from micwire.transports.http import GuardedHttp
 
 EXIT_TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should start the server again."""
@@ -197,7 +198,7 @@ def _keeper(config: Config) -> Keeper:
 def _uvicorn_config(app: MicwireApp) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", partial(GuardedHttp, app.headers)),
         ws=cast("type[asyncio.Protocol]", partial(DirectSocket, app.doors, app.headers)),
         # Above our own limit, so that a client that is over it is told so by an `error`.
         ws_max_size=4 * Limits().max_message_bytes,
