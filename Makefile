@@ -2,6 +2,7 @@
 # make test    all tests; sets up what they need on the first call
 # make check   the definition of done: format, lint, types, tests
 # make fast    while you write: lint, types and the tests of the core
+# make docs    build/docs, the documentation as pages
 # make npm     build/npm, the package for npm: the recorder and its types
 # make soak    the tests with their long fault runs; make bench   the comparison with peers
 
@@ -18,7 +19,7 @@ TSC := node_modules/.bin/tsc
 NPM_BUILD := build/npm
 RECORDER := src/micwire/web/recorder
 
-.PHONY: serve test check lint types fast npm soak bench tools clean
+.PHONY: serve test check lint types fast npm soak bench docs tools clean
 
 serve: $(VENV)/runtime
 	$(BIN)/micwire serve $(ARGS)
@@ -51,6 +52,10 @@ soak: $(VENV)/dev tools node_modules/installed
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/dev
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
