@@ -89,9 +89,13 @@ class Shop:
             query = replace(query, cursor=page.next)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture(params=["sqlite", "sqlite where three are many", "postgres"])
+def shop(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shop]:
     address = ""
+    if request.param == "sqlite where three are many":
+        monkeypatch.setattr("micwire.library.catalogue.store.MANY", 3)
     if request.param == "postgres":
         server: Postgres = request.getfixturevalue("postgres")
         address = server.database()

@@ -64,6 +64,7 @@ LOCK_TIMEOUT_S = 2.0
 WRITE_TIMEOUT_S = 60.0
 READERS = 4
 MAX_TAGS = 1_000
+MANY = 5_000
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSION = "0001"
 """The newest of the migrations."""
@@ -223,43 +224,53 @@ class Store:
 
     async def page(self, query: Query, person: Person) -> Page:
         """Return a page of what a person sees; see `Catalogue`."""
-        statement = self._asked(query, person).limit(query.limit + 1)
         async with self._reading() as connection:
+            wanted = [*_facts_wanted(query, person), *await self._sets_wanted(connection, query)]
+            value = _SORTED_BY[query.sort]
+            if query.cursor is not None:
+                behind = tuple_(*decode_cursor(query.cursor, query.sort))
+                place = tuple_(value, recordings.c.recording)
+                wanted.append(place < behind if query.sort.is_descending else place > behind)
+            direction = desc if query.sort.is_descending else asc
+            order = (direction(value), direction(recordings.c.recording))
+            # The rows are found in an index alone, and only those of the page are read whole.
+            found = select(recordings.c.row).where(*wanted).order_by(*order).limit(query.limit + 1)
+            statement = select(recordings).where(recordings.c.row.in_(found)).order_by(*order)
             rows = list(await connection.execute(statement))
             entries = await _entries(connection, rows[: query.limit])
         is_more = len(rows) > query.limit
         return Page(entries, encode_cursor(entries[-1], query.sort) if is_more else None)
 
-    def _asked(self, query: Query, person: Person) -> "Select[Any]":
-        columns = recordings.c
+    async def _sets_wanted(
+        self, connection: AsyncConnection, query: Query
+    ) -> list[ColumnElement[bool]]:
+        """Return what is asked that is kept beside the recordings: tags and words.
+
+        Few are best sorted; of many, the first in order are soon met. SQLite does not know
+        which it is, so it is told.
+        """
+        row = recordings.c.row
         wanted: list[ColumnElement[bool]] = []
-        if not person.is_admin:
-            wanted.append(columns.owner == person.id)
-        if query.owner is not None:
-            wanted.append(columns.owner == storable(query.owner))
-        if query.status is not None:
-            wanted.append(columns.status == storable(query.status))
-        if query.take is not None:
-            wanted.append(columns.take == storable(query.take))
-        if query.since is not None:
-            wanted.append(columns.started_us >= microseconds(query.since))
-        if query.until is not None:
-            wanted.append(columns.started_us < microseconds(query.until))
-        for tag in query.tags:
-            wanted.append(columns.row.in_(select(tags.c.row).where(tags.c.tag == storable(tag))))
+        for tag in map(storable, query.tags):
+            having = select(tags.c.row).where(tags.c.tag == tag)
+            if await self._are_many(connection, having):
+                wanted.append(having.where(tags.c.row == row).exists())
+            else:
+                wanted.append(row.in_(having))
         if query.words.strip():
             looked_for = terms(query.words)
-            wanted.append(
-                columns.row.in_(self._words.matching(looked_for)) if looked_for else false()
-            )
-        value = _SORTED_BY[query.sort]
-        if query.cursor is not None:
-            behind = tuple_(*decode_cursor(query.cursor, query.sort))
-            place = tuple_(value, columns.recording)
-            wanted.append(place < behind if query.sort.is_descending else place > behind)
-        direction = desc if query.sort.is_descending else asc
-        order = (direction(value), direction(columns.recording))
-        return select(recordings).where(*wanted).order_by(*order)
+            if not looked_for:
+                return [false()]
+            matching = self._words.matching(looked_for)
+            many = await self._are_many(connection, matching)
+            wanted.append((row + 0 if many else row).in_(matching))
+        return wanted
+
+    async def _are_many(self, connection: AsyncConnection, rows: "Select[int]") -> bool:
+        if connection.dialect.name != "sqlite":
+            return False  # Postgres knows it by itself
+        some = rows.limit(MANY).subquery()
+        return await connection.scalar(select(func.count()).select_from(some)) == MANY
 
     async def tags(self, person: Person) -> list[tuple[str, int]]:
         """Return the tags that a person sees; see `Catalogue`. Of very many, the most used."""
@@ -416,6 +427,24 @@ def _migrate(connection: Connection) -> None:
         raise CatalogueDamagedError(
             f"the catalogue is of another version of micwire ({error})"
         ) from error
+
+
+def _facts_wanted(query: Query, person: Person) -> Iterator[ColumnElement[bool]]:
+    """Yield what is asked of the recordings themselves."""
+    columns = recordings.c
+    if not person.is_admin:
+        yield columns.owner == person.id
+    for column, value in (
+        (columns.owner, query.owner),
+        (columns.status, query.status),
+        (columns.take, query.take),
+    ):
+        if value is not None:
+            yield column == storable(value)
+    if query.since is not None:
+        yield columns.started_us >= microseconds(query.since)
+    if query.until is not None:
+        yield columns.started_us < microseconds(query.until)
 
 
 # ---- rows ----------------------------------------------------------------------------
