@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import pytest
 
 from micwire.app import MicwireApp, create_app
 from micwire.config import Config
@@ -74,3 +76,31 @@ def test_a_deletion_leaves_the_list_at_once_and_a_line_in_the_log(tmp_path: Path
     facts = json.loads(line)
     assert (facts["recording"], facts["why"], facts["by"]) == (microphone.recording, "asked", "ana")
     assert not list(tmp_path.glob("2*/*"))
+
+
+def test_what_is_too_old_is_deleted_and_what_is_on_hold_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRST_ROUND_S", "ROUND_S", "PAUSE_S"):
+        monkeypatch.setattr(f"micwire.retention.{name}", 0.0)
+    monkeypatch.setattr("micwire.retention.TICK_S", 0.02)
+    due, held = record(tmp_path, seed=4), record(tmp_path, seed=5)
+
+    async def run() -> None:
+        async with create_app(Config(data=tmp_path)) as app:
+            await app.recorder.edit(held.recording, lambda now: replace(now, hold=True))
+        async with create_app(Config(data=tmp_path, keep_days=1e-6)) as app:
+            gone = asyncio.Event()
+            app.events.subscribe(
+                lambda event: gone.set() if event.recording == due.recording else None
+            )
+            async with asyncio.timeout(20):
+                await gone.wait()
+            assert [entry.recording for entry in await read(app)] == [held.recording]
+
+    asyncio.run(run())
+    [line] = (tmp_path / ".micwire" / "deletions.jsonl").read_text().splitlines()
+    facts = json.loads(line)
+    assert (facts["recording"], facts["why"]) == (due.recording, "expired")
+    [kept] = tmp_path.glob("2*/*.wav")
+    assert held.recording[:8] in kept.name

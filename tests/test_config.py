@@ -42,6 +42,9 @@ def test_settings_never_change() -> None:
         ("min_free_mb", "-1"),
         ("max_recordings", "0"),
         ("unfinished_days", "0"),
+        ("keep_days", "-1"),
+        ("keep_days_tag", "pilot"),
+        ("keep_days_user", "ana=-1"),
         ("segment_mb", "3"),
         ("segment_mb", "1025"),
         ("public_url", "mic.example"),
@@ -75,3 +78,8 @@ def test_origins_are_split_and_compared_in_lower_case(monkeypatch: pytest.Monkey
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Config.model_fields.values())
+
+
+def test_rules_for_tags_are_split_at_commas_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICWIRE_KEEP_DAYS_TAG", "pilot study=30, x=0,")
+    assert Config().keep_rules.by_tag == {"pilot study": 30, "x": 0}

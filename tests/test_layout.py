@@ -29,6 +29,7 @@ MAY_ALSO_IMPORT: dict[str, tuple[str, ...]] = {
     "webhooks": ("events",),
     "hooks": ("events",),
     "server": ("app", "api", "config", "https", "transports"),
+    "retention": ("events",),
     "analysis": ("blocks", "results"),
     "analyzers": ("blocks",),
 }

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +70,7 @@ from micwire.link import Connection
 from micwire.lock import DataLock
 from micwire.opening import RecorderSettings
 from micwire.recorder import Recorder
+from micwire.retention import Recordings, Retention
 from micwire.transports.handshake import Door
 from micwire.transports.plain import PlainDoor
 from micwire.transports.websocket import AsgiSockets, StreamDoor
@@ -160,6 +162,7 @@ class MicwireApp:
         self._is_started = False
         self._late_start = LateStart(self.start, self._end)
         self._recorder: Recorder | None = None
+        self._retention: Retention | None = None
         self._analysis: Analysis | None = None
         self._on_failed = on_failed
         self._metrics = Metrics(self._snapshot)
@@ -286,7 +289,23 @@ class MicwireApp:
         await self._recorder.start()
         self._peaks.start()
         await self.catalogue.start()
+        if self.config.keep_rules.shortest_days < inf:
+            self._retention = await self._begin_retention()
         self._is_started = True
+
+    async def _begin_retention(self) -> Retention:
+        retention = Retention(
+            self.config.data,
+            self.config.keep_rules,
+            Recordings(
+                self.catalogue.old,
+                self._library.closed,
+                partial(self.recorder.delete, why="expired", by="retention"),
+            ),
+        )
+        await retention.start()
+        self.events.subscribe(retention.take)
+        return retention
 
     def _begin_webhooks(self) -> Webhooks:
         """Return the webhooks, begun. Blocks.
@@ -318,6 +337,8 @@ class MicwireApp:
 
     async def close(self) -> None:
         """Bring every WAV up to date and let the data directory go."""
+        if self._retention is not None:
+            await self._retention.close()
         await self.catalogue.close()
         if self._recorder is not None:
             await self._recorder.close()

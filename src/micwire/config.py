@@ -16,6 +16,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from micwire.core.keeping import KeepRules
+
 MIB = 1 << 20
 
 Told = Literal["started", "changed", "finished", "interrupted", "deleted", "result"]
@@ -91,6 +93,17 @@ class Config(BaseSettings):
         description="Analyzers to run while sound comes in: `level`, or `module:function` for one"
         " of your own.",
     )
+    keep_days: float = Field(
+        0, ge=0, description="Days that a recording is kept, and then deleted; 0 is for ever."
+    )
+    keep_days_tag: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="The same for recordings with a tag, as TAG=DAYS; several with commas. Of"
+        " several rules the longest counts, before the general one.",
+    )
+    keep_days_user: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="The same for a user's recordings, as USER=DAYS."
+    )
     catalogue: str = Field(
         "",
         description="Where the index of recordings is kept: `postgresql://user@host/name`, or"
@@ -130,6 +143,19 @@ class Config(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("keep_days_tag", "keep_days_user", mode="before")
+    @classmethod
+    def _split_rules(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(rule for rule in value.split(",") if rule.strip())
+
+    @field_validator("keep_days_tag", "keep_days_user")
+    @classmethod
+    def _check_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        KeepRules.parse(0, value, ())
+        return value
+
     @field_validator("allow_origin", "allow_embedding")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,6 +187,11 @@ class Config(BaseSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together")
         return self
+
+    @property
+    def keep_rules(self) -> KeepRules:
+        """How long recordings are kept."""
+        return KeepRules.parse(self.keep_days, self.keep_days_tag, self.keep_days_user)
 
     @property
     def is_https(self) -> bool:

@@ -182,6 +182,21 @@ def serve(
             " your own; several with commas, or given several times.  [default: none]",
         ),
     ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(help="Days that a recording is kept, and then deleted.  [default: for ever]"),
+    ] = None,
+    keep_days_tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TAG=DAYS",
+            help="The same for a tag; may be given several times; 0 is for ever.",
+        ),
+    ] = None,
+    keep_days_user: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USER=DAYS", help="The same for a user's recordings."),
+    ] = None,
     catalogue: Annotated[
         str | None,
         typer.Option(
@@ -226,6 +241,9 @@ def serve(
         "max_recordings": max_recordings,
         "unfinished_days": unfinished_days,
         "analyzers": None if analyzers is None else ",".join(analyzers),
+        "keep_days": keep_days,
+        "keep_days_tag": None if keep_days_tag is None else tuple(keep_days_tag),
+        "keep_days_user": None if keep_days_user is None else tuple(keep_days_user),
         "catalogue": catalogue,
     }
     try:

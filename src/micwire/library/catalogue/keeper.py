@@ -22,6 +22,7 @@ from anyio import to_thread
 from micwire.core.catalogue import (
     CatalogueDamagedError,
     CatalogueUnavailableError,
+    Entry,
     Filing,
     Page,
     Query,
@@ -159,16 +160,21 @@ class CatalogueKeeper:
         store = await self._opened()
         return await self._asked(store, store.usage(owner))
 
-    async def store(self) -> "Store":
-        """Return the database, complete: what is on the disk is in it.
+    async def old(self, before_us: int, behind: tuple[int, str], limit: int) -> list[Entry]:
+        """Return what was created before a time, is over and not on hold, the oldest first.
+
+        Args:
+            before_us: The time.
+            behind: `created_us` and id of the last one seen.
+            limit: How many at most.
 
         Raises:
-            CatalogueUnavailableError: It is not, for now.
+            CatalogueUnavailableError: The catalogue can't answer, or is not complete.
         """
         store = await self._opened()
         if not self._is_complete:
             raise CatalogueUnavailableError("the catalogue is being brought up to date")
-        return store
+        return await self._asked(store, store.old(before_us, behind, limit))
 
     async def _opened(self) -> "Store":
         self._is_wanted.set()
