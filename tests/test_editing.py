@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from micwire.core.edits import BadMarkError, Change, Editable, GoneError, HeldError
-from micwire.core.errors import MicwireError, StorageFullError
+from micwire.core.errors import MicwireError, RegisterDamagedError, StorageFullError
 from micwire.core.recording import MarkEntry
 from micwire.core.wire import Audio, Mark
 from micwire.editing import Deletion
@@ -436,3 +436,27 @@ def test_what_its_client_discards_is_noted_too() -> None:
 
     asyncio.run(run())
     assert [(note.why, note.by) for note in noted] == [("discarded", "")]
+
+
+def test_a_sidecar_that_somebody_spoilt_is_not_written_over_and_may_be_deleted() -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            closed = server.library.closed(recording)
+            assert closed is not None
+            path = f"{DATA}/{closed.path}.json"
+            for rubbish in (b"{", b"[]", b'{"title": "t"}'):
+                descriptor = files.open(path)
+                files.truncate(descriptor, 0)
+                files.write(descriptor, [rubbish], 0)
+                files.close(descriptor)
+                with pytest.raises(RegisterDamagedError, match=r"\.json is no sidecar"):
+                    await server.recorder.edit(recording, titled("x"))
+                assert files.content(path) == rubbish
+            await server.recorder.delete(recording, why="test", by="")
+            assert is_gone(server, recording)
+
+    asyncio.run(run())

@@ -12,8 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
-from micwire.core.edits import Change, Editable, GoneError, HeldError
-from micwire.core.errors import MicwireError, StorageFailedError, StorageFullError
+from micwire.core.edits import Change, Editable, GoneError, unless_held
+from micwire.core.errors import (
+    MicwireError,
+    RegisterDamagedError,
+    StorageFailedError,
+    StorageFullError,
+)
 from micwire.core.interfaces import Analysis, Library
 from micwire.core.recording import Closed
 from micwire.core.records import Kind, Record, recording_bytes
@@ -118,8 +123,7 @@ class Editor:
         async with self._unfinished.lock(recording):
             live = await self._unended(recording)
             if live is not None:
-                if live.state.about.hold:
-                    raise HeldError("the recording is on hold: lift that first")
+                unless_held(Editable.of(live.state))
                 await self._delete_live(live, why, by)
             else:
                 await self._delete_closed(await self._closed(recording), why, by)
@@ -156,20 +160,21 @@ class Editor:
         await self._unfinished.commit(Record(Kind.DELETE, live.key, epoch=live.state.epoch))
 
     async def _delete_closed(self, closed: Closed, why: str, by: str) -> None:
+        with contextlib.suppress(GoneError, RegisterDamagedError):
+            # Nobody can hold what nobody can read.
+            await self._on_thread(partial(self._library.edit, closed, unless_held))
+        if self._note_deletion is not None:
+            note = Deletion(closed.recording, closed.owner, why, by)
+            await self._on_thread(partial(self._note_deletion, note))
         key = recording_bytes(closed.recording)
-
-        def begin() -> None:
-            if self._note_deletion is not None:
-                self._note_deletion(Deletion(closed.recording, closed.owner, why, by))
-            self._unfinished.deleted.add(key)
-
+        self._unfinished.deleted.add(key)
+        if self._analysis is not None:  # analyzers may still be writing down what they heard
+            self._analysis.forget(key)
         try:
-            await self._on_thread(partial(self._library.delete, closed, begin))
+            await self._on_thread(partial(self._library.delete, closed))
         except StorageFullError:
             self._unfinished.deleted.discard(key)
             raise
-        if self._analysis is not None:
-            self._analysis.forget(key)
         self._events.tell(Happening.DELETED, closed.recording, closed.owner)
 
     async def _unended(self, recording: str) -> Live | None:

@@ -196,6 +196,23 @@ def test_a_recording_on_hold_is_not_deleted(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_spoilt_sidecar_is_a_problem_with_a_name(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running(tmp_path / "data") as app, client_of(app, "anna") as anna:
+            recording = await record(app, 1)
+            [sidecar] = (tmp_path / "data").glob("*/*.json")
+            for rubbish in ("{", "[]", "{}"):
+                sidecar.write_text(rubbish)
+                for answer in (
+                    await anna.get(f"{URL}/{recording}"),
+                    await anna.patch(f"{URL}/{recording}", json={"title": "x"}),
+                ):
+                    assert (answer.status_code, answer.json()["code"]) == (500, "register-damaged")
+                assert sidecar.read_text() == rubbish
+
+    asyncio.run(run())
+
+
 def test_marks_are_set_and_taken_out(tmp_path: Path) -> None:
     async def run() -> None:
         async with running(tmp_path / "data") as app:

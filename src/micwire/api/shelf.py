@@ -14,7 +14,8 @@ from anyio import to_thread
 
 from micwire.api.found import Found, read_closed
 from micwire.api.problems import no_such_recording
-from micwire.core.edits import Change
+from micwire.core.edits import Change, Editable
+from micwire.core.errors import RegisterDamagedError
 from micwire.core.interfaces import Library, Readable
 from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState, sidecar_fields
@@ -83,14 +84,18 @@ class Shelf:
 
         Raises:
             ProblemError: It has been deleted since it was found.
+            RegisterDamagedError: Somebody has spoilt its sidecar.
         """
         if isinstance(found, RecordingState):
             return sidecar_fields(found, "recording", None)
         path = self._data / f"{found.path}.json"
         try:
             facts: dict[str, Any] = json.loads(await to_thread.run_sync(path.read_bytes))
+            Editable.parse(facts)
         except FileNotFoundError:
             raise no_such_recording() from None
+        except ValueError as error:
+            raise RegisterDamagedError(f"{path.name} is no sidecar ({error})") from None
         return facts
 
     async def find(self, person: Person, recording: str) -> Found:

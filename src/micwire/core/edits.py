@@ -118,6 +118,17 @@ Change = Callable[[Editable], Editable]
 """Makes what shall be from what there is; what it raises ends the edit, and nothing is done."""
 
 
+def unless_held(before: Editable) -> Editable:
+    """Change nothing.
+
+    Raises:
+        HeldError: The recording is on hold.
+    """
+    if before.hold:
+        raise HeldError("the recording is on hold: lift that first")
+    return before
+
+
 def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return tags without space around them, each once, in their order; none that is blank."""
     return tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))

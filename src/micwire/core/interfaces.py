@@ -202,14 +202,8 @@ class Library(Protocol):
         """
         ...
 
-    def delete(self, closed: Closed, begin: Callable[[], None]) -> None:
-        """Delete a recording that is over, durably; what it was is not kept. Blocks.
-
-        `begin` is called before anything is done, once it is known that it may be.
-
-        Raises:
-            HeldError: It is on hold.
-        """
+    def delete(self, closed: Closed) -> None:
+        """Delete a recording that is over, durably; what it was is not kept. Blocks."""
         ...
 
     def readable(self, recording: str) -> Readable | None:

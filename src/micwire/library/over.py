@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from micwire.core.edits import Change, Editable, GoneError, HeldError
+from micwire.core.edits import Change, Editable, GoneError
 from micwire.core.errors import RegisterDamagedError
 from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
@@ -57,8 +57,7 @@ class Over:
 
     def edit(self, closed: Closed, change: Change) -> None:
         """Change what is said of a recording; see `Library.edit`."""
-        facts = self._facts(closed)
-        before = Editable.parse(facts)
+        facts, before = self._facts(closed)
         after = change(before)
         if after == before:
             return
@@ -68,12 +67,8 @@ class Over:
         replace_file(self._sidecar, path, scratch, f"{text}\n")
         sync_directory_or_fail(self._sidecar, path.rpartition("/")[0])
 
-    def delete(self, closed: Closed, begin: Callable[[], None]) -> None:
+    def delete(self, closed: Closed) -> None:
         """Delete a recording; see `Library.delete`."""
-        with contextlib.suppress(GoneError, ValueError):  # nobody can hold what nobody can read
-            if Editable.parse(self._facts(closed)).hold:
-                raise HeldError("the recording is on hold: lift that first")
-        begin()
         # What remains of it is that it was deleted, and nothing that was in it but, until
         # they are gone, where its files are.
         gone = Closed(
@@ -117,16 +112,14 @@ class Over:
         self._closed.unlink(note)
         sync_directory_or_fail(self._closed, self._deleting)
 
-    def _facts(self, closed: Closed) -> dict[str, Any]:
+    def _facts(self, closed: Closed) -> tuple[dict[str, Any], Editable]:
         try:
             facts = json.loads(self._read(self._sidecar, self._path(closed, ".json")))
+            return facts, Editable.parse(facts)
         except FileNotFoundError:
             raise GoneError("the recording's sidecar is gone") from None
         except ValueError as error:
             raise RegisterDamagedError(f"{closed.path}.json is no sidecar ({error})") from None
-        if not isinstance(facts, dict):
-            raise RegisterDamagedError(f"{closed.path}.json is no sidecar")
-        return facts
 
     @staticmethod
     def _read(files: Files, path: str) -> bytes:

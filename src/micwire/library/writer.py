@@ -279,9 +279,9 @@ class WavWriter:
         """Change what is said of a recording that is over; see `Library.edit`. Blocks."""
         self._afterwards.edit(closed, change)
 
-    def delete(self, closed: Closed, begin: Callable[[], None]) -> None:
+    def delete(self, closed: Closed) -> None:
         """Delete a recording that is over; see `Library.delete`. Blocks."""
-        self._afterwards.delete(closed, begin)
+        self._afterwards.delete(closed)
 
     def readable(self, recording: str) -> Readable | None:
         """Return what can be read of an unfinished recording. Never blocks."""
