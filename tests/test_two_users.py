@@ -28,6 +28,7 @@ BODIES: dict[tuple[str, str], object] = {
 }
 QUERIES: dict[tuple[str, str], str] = {
     ("DELETE", "/api/v1/recordings/{recording}/marks"): "frame=0&label=",
+    ("GET", "/api/v1/export"): "recording={recording}",
 }
 LASTING = re.compile(r"DELETE")
 """What is asked last of all: it takes away what the others ask for."""
@@ -56,14 +57,20 @@ async def things_of(here: Office, browser: Browser) -> dict[str, list[str]]:
     }
 
 
-async def ask(browser: Browser, row: Endpoint, path: str) -> httpx.Response:
-    """Ask for a row's path with what it needs."""
+def address_of(row: Endpoint) -> str:
+    """Return a row's path and query, with the names of things in it."""
     key = (row.method, row.path)
     assert (row.body is None) == (key not in BODIES), f"what is the body of {key}?"
     if row.query is not None and row.query.model_json_schema().get("required"):
         assert key in QUERIES, f"what is the query of {key}?"
+    return f"{row.path}?{QUERIES.get(key, '')}"
+
+
+async def ask(browser: Browser, row: Endpoint, address: str) -> httpx.Response:
+    """Ask for a row with the body it needs."""
+    key = (row.method, row.path)
     options: dict[str, Any] = {"json": BODIES[key]} if key in BODIES else {}
-    return await browser.call(row.method, f"{path}?{QUERIES.get(key, '')}", **options)
+    return await browser.call(row.method, address, **options)
 
 
 def seen_of(answer: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
@@ -82,12 +89,12 @@ def test_what_is_somebody_elses_is_answered_as_what_does_not_exist(tmp_path: Pat
             things = await things_of(here, anna)
             asked = 0
             for row in rows_of(here):
-                names = re.findall(r"\{(\w+)\}", row.path)
-                for name in names:
-                    nothing = await ask(berta, row, row.path.replace(f"{{{name}}}", NOWHERE[name]))
+                address = address_of(row)
+                for name in re.findall(r"\{(\w+)\}", address):
+                    nothing = await ask(berta, row, address.replace(f"{{{name}}}", NOWHERE[name]))
                     assert nothing.status_code == 404, (row, nothing.text)
                     for thing in things[name]:
-                        answer = await ask(berta, row, row.path.replace(f"{{{name}}}", thing))
+                        answer = await ask(berta, row, address.replace(f"{{{name}}}", thing))
                         assert seen_of(answer) == seen_of(nothing), row
                         asked += 1
             assert asked >= 16
@@ -118,7 +125,7 @@ def test_no_list_shows_what_is_somebody_elses(tmp_path: Path) -> None:
             owner = here.users["anna"].id
             secrets = [CANARY, *(thing for kind in things.values() for thing in kind)]
             for row in rows_of(here):
-                if row.method != "GET" or "{" in row.path:
+                if row.method != "GET" or "{" in address_of(row):
                     continue
                 for query in ("", f"?owner={owner}", f"?q={CANARY}", f"?tag={CANARY}"):
                     answer = await berta.call("GET", row.path + query)
@@ -137,10 +144,10 @@ def test_who_has_not_signed_in_gets_one_answer_from_every_route(tmp_path: Path) 
                     continue
                 answers = set()
                 for kind in (NOWHERE, {name: ids[0] for name, ids in things.items()}):
-                    path = row.path
+                    address = address_of(row)
                     for name, thing in kind.items():
-                        path = path.replace(f"{{{name}}}", thing)
-                    answer = await ask(stranger, row, path)
+                        address = address.replace(f"{{{name}}}", thing)
+                    answer = await ask(stranger, row, address)
                     assert answer.status_code == 401, row
                     answers.add(answer.content)
                 assert len(answers) == 1, row
