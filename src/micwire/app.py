@@ -153,6 +153,7 @@ class MicwireApp:
             data, config.catalogue, lambda: self.recorder, self._library.closed
         )
         self.events.subscribe(self._tell_catalogue)
+        self.events.subscribe(self._note)
         self._hook: FinishedHook | None = None
         if on_finished is not None:
             self._hook = FinishedHook(on_finished, data, self._library.closed)
@@ -205,6 +206,12 @@ class MicwireApp:
         self._deletions.append(
             deletion.recording, owner=deletion.owner, why=deletion.why, by=deletion.by
         )
+
+    def _note(self, event: Event) -> None:
+        if event.happening not in (Happening.CHANGED, Happening.RESULT):
+            self.desk.audit.note(
+                f"recording-{event.happening}", recording=event.recording, owner=event.owner
+            )
 
     def _tell_catalogue(self, event: Event) -> None:
         if event.happening is not Happening.RESULT:  # it is in no index

@@ -2,93 +2,12 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
-from typing import Any
 
 from micwire.access.quotas import GRACE_S
-from micwire.access.secrets import hash_secret
-from micwire.access.store import Invitation, User
-from micwire.core.audio import Encoding, Format
-from micwire.core.wire import (
-    AUDIO_HEADER,
-    Error,
-    Finish,
-    Finished,
-    Open,
-    Opened,
-    ServerMessage,
-    decode_server,
-    encode_client,
-)
-from micwire.link import Connection
-from tests.access.office import Browser, Office, office
-
-MONO = Format(Encoding.S16, 8_000, 1)
-
-
-def number(of: int) -> str:
-    return f"{of:08x}-0000-4000-8000-000000000000"
-
-
-class Line:
-    """A connection of a browser, and what it hears."""
-
-    def __init__(self, here: Office, browser: Browser) -> None:
-        self._woken = asyncio.Event()
-        cookie = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
-        request: dict[str, Any] = {
-            "type": "websocket",
-            "path": "/v1/stream",
-            "query_string": b"",
-            "headers": [
-                (b"host", b"127.0.0.1:8000"),
-                (b"origin", b"http://127.0.0.1:8000"),
-                (b"cookie", cookie.encode()),
-            ],
-        }
-        self.connection: Connection = here.app._connect(self._woken.set, request)
-
-    async def next(self, *kinds: type[ServerMessage]) -> ServerMessage:
-        """Return the next message of some kinds."""
-        async with asyncio.timeout(5):
-            while True:
-                for text in self.connection.outgoing():
-                    message = decode_server(text)
-                    if isinstance(message, kinds):
-                        return message
-                await self._woken.wait()
-                self._woken.clear()
-
-    async def open(self, recording: int, take: int | None = None) -> ServerMessage:
-        """Open a recording; return `opened` or the error."""
-        taken = None if take is None else number(take)
-        self.connection.feed(encode_client(Open(number(recording), "k" * 22, MONO, take=taken)))
-        return await self.next(Opened, Error)
-
-    def send(self, first_frame: int, seconds: float) -> None:
-        """Send silence."""
-        self.connection.feed(AUDIO_HEADER.pack(first_frame) + bytes(int(seconds * 16_000)))
-
-    async def finish(self, seconds: float) -> None:
-        """Finish, and wait until the WAV is final."""
-        self.connection.feed(encode_client(Finish(int(seconds * 8_000))))
-        await self.next(Finished)
-        self.connection.lost()
-
-
-async def guest(here: Office, **facts: Any) -> Browser:
-    """Return a browser that came by an invitation."""
-    fields: dict[str, Any] = {
-        "id": "study", "user": here.users["anna"].id, "name": "Study", "max_recordings": None,
-        "max_seconds": None, "until": None, "consent_version": "7", "consent_text": "I agree.",
-        "created_at": time.time(),
-    }  # fmt: skip
-    here.app.desk.store.add_invitation(hash_secret("code"), Invitation(**(fields | facts)))
-    browser = here.browser()
-    assert (await browser.enter(invitation="code", consent_version="6")).status_code == 409
-    assert (await browser.enter(invitation="code", consent_version="7")).status_code == 204
-    return browser
+from micwire.access.store import User
+from micwire.core.wire import Error, Opened
+from tests.access.office import Line, guest, office
 
 
 def test_an_invitation_allows_so_many_takes_and_keeps_the_consent(tmp_path: Path) -> None:
