@@ -356,6 +356,23 @@ def test_a_recording_on_hold_is_not_deleted_before_that_is_lifted() -> None:
     asyncio.run(run())
 
 
+def test_its_own_client_cannot_discard_what_is_on_hold() -> None:
+    async def run() -> None:
+        async with serving(new_disk()) as server:
+            client = new_client()
+            await speak(server, client, 100)
+            await server.recorder.edit(
+                client.sound.recording, lambda before: replace(before, hold=True)
+            )
+            assert not await client.discard()
+            assert client.told.error is not None
+            assert client.told.error.code == "forbidden"
+            await record(server, client)
+            assert facts_of(server, client.sound.recording)["frames"] == FRAMES
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("where", ["deleting", "closed"])
 def test_without_room_for_its_note_a_deletion_has_not_happened(where: str) -> None:
     files, client = new_disk(), new_client()

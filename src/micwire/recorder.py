@@ -365,6 +365,8 @@ class Recorder:
                 self._unfinished.append(live, mark_record(live.key, live.state.epoch, mark))
             case FinishAsked(message):
                 self._unfinished.end(live, Ending("finished", message.digest))
+            case DiscardAsked() if live.state.about.hold:
+                self.refuse(connection, "forbidden", "the recording is on hold: it is kept")
             case DiscardAsked():
                 self._editor.hide(live)
                 self._spawn(self._discard(live))

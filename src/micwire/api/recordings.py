@@ -20,11 +20,11 @@ from micwire.api.models import (
 )
 from micwire.api.problems import ProblemError
 from micwire.api.shelf import Recordings, Shelf
-from micwire.core.catalogue import Entry, Query, filing_of
+from micwire.core.catalogue import Entry, Query
 from micwire.core.edits import Editable, clean_tags
 from micwire.core.interfaces import Catalogue
 from micwire.core.people import Scope
-from micwire.core.recording import MarkEntry, sidecar_fields
+from micwire.core.recording import MarkEntry
 from micwire.core.wire import format_fields
 
 BASE = "/api/v1/recordings"
@@ -107,7 +107,19 @@ class RecordingRoutes:
         state = self._recorder().state(entry.recording)
         if state is None:
             return entry
-        return filing_of(sidecar_fields(state, "recording", None), entry.path).entry
+        about = state.about
+        return replace(
+            entry,
+            frames=state.frames,
+            title=about.title,
+            tags=about.tags,
+            notes=about.notes,
+            hold=about.hold,
+            gaps=len(state.gaps),
+            gap_frames=state.gap_frames,
+            marks=len(state.marks),
+            clipped=state.clipped,
+        )
 
     async def list_tags(self, request: Request) -> Response:
         """List the tags of all recordings that the person sees."""
