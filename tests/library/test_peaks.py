@@ -39,6 +39,7 @@ class CountingFiles(LocalFiles):
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "TICK_S", 0.01)
     monkeypatch.setattr(peaks, "SHARE_GROWING", 1.0)
+    monkeypatch.setattr(peaks, "GROWN_BLOCKS", 4)
 
 
 def sound(audio_format: Format, frames: int, seed: int = 0) -> bytes:

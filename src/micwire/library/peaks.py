@@ -36,10 +36,11 @@ RAW_BYTES = 8 << 20
 """So much of a WAV at most is read to answer one request; the rest is left to the thread."""
 TURN_BYTES = 4 << 20
 TICK_S = 1.0
-GROWN_BLOCKS = 4
+GROWN_BLOCKS = 16
 """A growing recording is visited once so many blocks are new."""
-SHARE_GROWING = 0.05
-"""The part of its time that the thread works while nobody asks for peaks."""
+SHARE_GROWING = 0.005
+"""The part of its time that the thread works while nobody asks for peaks: enough for a hundred
+streams. With more it falls behind, and what is missing is computed when somebody asks."""
 SHARE_WANTED = 0.5
 RETRY_S = 30.0
 _CHECK_BYTES = 4
@@ -262,8 +263,14 @@ class PeakStore:
                 continue
             pause = self._turn(*turn, is_wanted=wanted is not None)
             spent = time.monotonic() - began
-            with self._news:  # a close does not wait for the pause
-                self._news.wait_for(lambda: self._is_closing, pause or spent * (1 / share - 1))
+            self._rest(pause or spent * (1 / share - 1), is_growing=wanted is None)
+
+    def _rest(self, pause_s: float, *, is_growing: bool) -> None:
+        """Let others work; not longer than until somebody asks, or the store is closed."""
+        with self._news:
+            self._news.wait_for(
+                lambda: self._is_closing or (is_growing and bool(self._wanted)), pause_s
+            )
 
     def _grown(self) -> list[tuple[str, Readable]]:
         """Return growing recordings that have become enough longer."""
@@ -376,11 +383,13 @@ class _Source:
         block_frames = max(factor, BLOCK_FRAMES // self._channels // factor * factor)
         limit = first_frame + RAW_BYTES // (self._readable.format.frame_bytes * factor) * factor
         end_frame = min(end_frame, max(limit, first_frame + factor))
-        parts = [np.zeros((0, self._channels, 2), np.int8)]
-        for start in range(first_frame, end_frame, block_frames):
-            samples = self._samples(start, min(start + block_frames, end_frame))
-            parts.append(_reduce(samples, factor))
-        return np.concatenate(parts)
+        parts = [
+            _reduce(self._samples(start, min(start + block_frames, end_frame)), factor)
+            for start in range(first_frame, end_frame, block_frames)
+        ]
+        if not parts:
+            return np.zeros((0, self._channels, 2), np.int8)
+        return _to_int8(np.concatenate(parts, axis=2))
 
     def _samples(self, first: int, end: int) -> Samples:
         """Return samples in shape (channels, frames); zeros for what is not in the file yet."""
@@ -419,36 +428,36 @@ def _decode(data: bytes, audio_format: Format) -> Samples:
     return np.ascontiguousarray(samples.reshape(-1, audio_format.channels).T)
 
 
-def _reduce(samples: Samples, factor: int) -> Columns:
-    """Return the columns of samples in shape (channels, frames); the last may be short."""
+def _reduce(samples: Samples, factor: int) -> Samples:
+    """Return lowest and highest samples in shape (2, channels, columns); the last may be short."""
     channels, frames = samples.shape
     whole = frames // factor * factor
-    pieces = [samples[:, :whole].reshape(channels, -1, factor)]
+    columns = samples[:, :whole].reshape(channels, -1, factor)
+    found = np.empty((2, channels, -(-frames // factor)), samples.dtype)
+    np.minimum.reduce(columns, axis=2, out=found[0, :, : whole // factor])
+    np.maximum.reduce(columns, axis=2, out=found[1, :, : whole // factor])
     if whole < frames:
-        pieces.append(samples[:, np.newaxis, whole:])
-    found = [_as_pairs(piece.min(axis=2), piece.max(axis=2)) for piece in pieces if piece.shape[1]]
-    if samples.dtype.kind == "f" and any(np.isnan(pairs).any() for pairs in found):
+        found[0, :, -1] = samples[:, whole:].min(axis=1)
+        found[1, :, -1] = samples[:, whole:].max(axis=1)
+    if samples.dtype.kind == "f" and np.isnan(found).any():
         # A NaN is no sound; an infinity is beyond full scale.
         return _reduce(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), factor)
-    return _to_int8(np.concatenate(found))
+    return found
 
 
 def _as_columns(samples: Samples) -> Columns:
     """Return each frame as a column."""
-    return _to_int8(np.nan_to_num(_as_pairs(samples, samples), nan=0.0, posinf=1.0, neginf=-1.0))
+    finite = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+    return _to_int8(np.stack([finite, finite]))
 
 
-def _as_pairs(lowest: Samples, highest: Samples) -> Samples:
-    return np.stack([lowest.T, highest.T], axis=2)
-
-
-def _to_int8(samples: Samples) -> Columns:
+def _to_int8(found: Samples) -> Columns:
     """Scale to 8 bits, towards zero: the noise of the last bits is drawn as silence."""
-    factor = np.float32(128 if samples.dtype.kind == "f" else 1 / 256)
+    factor = np.float32(128 if found.dtype.kind == "f" else 1 / 256)
     with np.errstate(over="ignore"):  # a peer's numbers, however wild, are no news to warn of
-        scaled = samples * factor
+        scaled = found.transpose(2, 1, 0) * factor
     small: Columns = np.clip(scaled, -128, 127).astype(np.int8)
-    return small
+    return np.ascontiguousarray(small)
 
 
 def _fold(columns: Columns) -> Columns:
