@@ -18,7 +18,7 @@ from micwire.app import create_app
 from micwire.client import connect
 from micwire.config import Config
 from micwire.core.audio import Encoding, Format
-from micwire.core.errors import DataDirectoryError, RefusedError
+from micwire.core.errors import DataDirectoryError, MicwireError, RefusedError
 from micwire.core.people import Person, Scope
 from micwire.embedding import Authenticate, HostAccess
 from micwire.lock import DataLock
@@ -36,14 +36,17 @@ async def record(address: str, frames: int = 24_000, token: str | None = None) -
     return microphone.url
 
 
+def mounted(data: Path) -> Starlette:
+    return Starlette(routes=[Mount("/mic", create_app(Config(data=data)))])
+
+
 def bearer(connection: HTTPConnection) -> str | None:
     """Know people by a header: `Authorization: Bearer NAME`."""
     return connection.headers.get("authorization", "").removeprefix("Bearer ") or None
 
 
 def test_a_mounted_app_begins_and_ends_by_itself(tmp_path: Path) -> None:
-    outer = Starlette(routes=[Mount("/mic", create_app(Config(data=tmp_path / "data")))])
-    with under_uvicorn(outer) as port:
+    with under_uvicorn(mounted(tmp_path / "data")) as port:
         url = asyncio.run(record(f"http://127.0.0.1:{port}/mic"))
         assert url.startswith(f"http://127.0.0.1:{port}/mic/api/v1/recordings/")
         wav = httpx.get(url, trust_env=False).content
@@ -76,7 +79,7 @@ def test_what_a_client_is_still_sending_when_the_host_ends_is_in_the_wav(tmp_pat
             return microphone.id
 
     stop = threading.Event()
-    with under_uvicorn(Starlette(routes=[Mount("/mic", create_app(Config(data=data)))])) as port:
+    with under_uvicorn(mounted(data)) as port:
         found: list[str] = []
         talking = threading.Thread(target=lambda: found.append(asyncio.run(talk(port, stop))))
         talking.start()
@@ -98,6 +101,31 @@ def test_requests_at_once_start_it_once(tmp_path: Path) -> None:
 
     asyncio.run(run())
     DataLock(tmp_path / "data").release()
+
+
+def test_a_start_that_failed_is_tried_again_with_the_next_request(tmp_path: Path) -> None:
+    other = DataLock(tmp_path / "data")
+    with under_uvicorn(mounted(tmp_path / "data")) as port:
+        address = f"http://127.0.0.1:{port}/mic"
+        assert httpx.get(f"{address}/healthz", trust_env=False).status_code == 500
+        other.release()
+        assert httpx.get(f"{address}/healthz", trust_env=False).status_code == 200
+        asyncio.run(record(address))
+
+
+def test_a_start_that_failed_leaves_the_directory_to_others(tmp_path: Path) -> None:
+    config = Config(data=tmp_path / "data", webhook=("https://hooks.example/",), webhook_secret="x")
+    app = create_app(config)
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+            for _ in range(2):
+                with pytest.raises(MicwireError, match="24 to 64 bytes"):
+                    await client.get("/healthz")
+                DataLock(tmp_path / "data").release()
+
+    asyncio.run(run())
 
 
 def test_a_host_with_a_lifespan_of_its_own_may_hold_it(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class MicwireApp:
         self._webhooks: Webhooks | None = None
         self._limits = Limits()
         self._is_started = False
-        self._late_start = LateStart(self.start, self._end)
+        self._late_start = LateStart(self._start_late, self._end)
         self._recorder: Recorder | None = None
         self._retention: Retention | None = None
         self._analysis: Analysis | None = None
@@ -359,6 +359,16 @@ class MicwireApp:
         await to_thread.run_sync(self.desk.close)
         if self._lock is not None:
             self._lock.release()
+            self._lock = None
+
+    async def _start_late(self) -> None:
+        try:
+            await self.start()
+        except BaseException:
+            # The next request may try again: the directory must not be ours until then.
+            if self._lock is not None:
+                await self.close()
+            raise
 
     async def _end(self) -> None:
         await self.stop()

@@ -5,12 +5,14 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import soundfile
 
@@ -80,6 +82,21 @@ def test_a_recording_over_the_local_authority_arrives_bit_for_bit(tmp_path: Path
         recording = asyncio.run(run(server))
         assert server.stop() == 0
         check(server, recording, 48_000)
+
+
+def test_micwire_send_trusts_the_authority_that_it_is_told(tmp_path: Path) -> None:
+    tone = tmp_path / "tone.wav"
+    soundfile.write(tone, np.frombuffer(SOUND.data(0, 4_800), "<i2").reshape(-1, 2), 48_000)
+    program = str(Path(sys.executable).with_name("micwire"))
+    send = [program, "send", str(tone), "--fast", "--url"]
+    with Server(tmp_path / "data", https=True) as server:
+        send += [f"https://127.0.0.1:{server.port}", "--connect-timeout", "5"]
+        wary = subprocess.run(send, capture_output=True, text=True, check=False)
+        assert wary.returncode == 69
+        assert "CERTIFICATE_VERIFY_FAILED" in wary.stderr
+        send += ["--cacert", str(server.data / ".micwire" / "https" / "ca.crt")]
+        sent = subprocess.run(send, capture_output=True, text=True, check=True)
+        check(server, sent.stdout.split("/")[-2], 4_800)
 
 
 def test_plain_http_at_the_https_port_is_closed_without_a_word_in_the_log(
