@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 from micwire.access.store import FILE, Store
 from tests.access.office import office
@@ -41,12 +42,15 @@ def test_a_user_who_is_added_can_sign_in_at_a_server_that_runs(tmp_path: Path) -
             assert (await browser.me())["user"] is None
 
     asyncio.run(check())
-    assert run(tmp_path, "user", "list").stdout.startswith("Anna\t")
+    for words, role in ((("--remove",), "user"), ((), "admin")):
+        assert run(tmp_path, "user", "admin", "anna", *words).returncode == 0
+        assert run(tmp_path, "user", "list").stdout.split("\t")[::2] == ["Anna", role, ANY]
     assert run(tmp_path, "user", "remove", "anna").returncode == 0
     assert run(tmp_path, "user", "list").stdout == ""
     log = (tmp_path / ".micwire" / "audit.jsonl").read_text()
     assert re.findall(r'"event": "([a-z-]+)"', log) == [
-        "user-added", "sign-in", "password-changed", "user-removed",
+        "user-added", "sign-in", "password-changed", "admin-removed", "admin-made",
+        "user-removed",
     ]  # fmt: skip
 
 

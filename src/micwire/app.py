@@ -28,6 +28,7 @@ from micwire.access.audit import FILE as AUDIT_FILE
 from micwire.access.audit import Audit
 from micwire.access.desk import Desk
 from micwire.access.guard import Guard, security_headers
+from micwire.access.oidc import OidcSettings, Provider
 from micwire.access.quotas import Quota, Quotas
 from micwire.access.routes import AccessRoutes
 from micwire.access.store import FILE as STORE_FILE
@@ -477,11 +478,24 @@ class MicwireApp:
 
 def _desk(config: Config, *, asks_token: bool) -> Desk:
     folder = config.data / ".micwire"
+    store = Store(folder / STORE_FILE)
+    provider = None
+    if config.oidc_issuer:
+        provider = Provider(
+            OidcSettings(
+                config.oidc_issuer,
+                config.oidc_client_id,
+                config.oidc_client_secret,
+                config.oidc_allow,
+            ),
+            store,
+        )
     return Desk(
-        Store(folder / STORE_FILE),
+        store,
         Audit(folder / AUDIT_FILE, _log_no_audit),
         setting=config.access,
         asks_token=asks_token,
+        provider=provider,
         session_days=config.session_days,
         public_url=config.public_url,
     )

@@ -55,6 +55,18 @@ class Config(BaseSettings):
     session_days: float = Field(
         30, gt=0, le=400, description="Days that a browser stays signed in."
     )
+    oidc_issuer: str = Field(
+        "", description="Let people sign in through this OpenID Connect provider."
+    )
+    oidc_client_id: str = Field("", description="How the provider knows this server.")
+    oidc_client_secret: str = Field(
+        "", repr=False, description="How this server proves to the provider to be it."
+    )
+    oidc_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Who of the provider's people: addresses such as anna@example.org or"
+        " @example.org; empty is everybody whom it lets in.",
+    )
     allow_embedding: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may show the server's own pages in a frame."
     )
@@ -133,6 +145,7 @@ class Config(BaseSettings):
     @field_validator(
         "allow_origin",
         "allow_embedding",
+        "oidc_allow",
         "forwarded_allow_ips",
         "analyzers",
         "webhook",

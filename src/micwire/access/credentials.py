@@ -51,7 +51,7 @@ def read_credentials(request: Mapping[str, Any], public_origin: str = "") -> Cre
         return Credentials(session=cookies[SECURE_COOKIE], is_secure=True)
     if is_https(request):
         return Credentials()
-    return Credentials(session=cookies.get(cookie_name(request)))
+    return Credentials(session=cookies.get(cookie_name(request, is_secure=False)))
 
 
 def headers_of(request: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -70,9 +70,9 @@ def is_https(request: Mapping[str, Any]) -> bool:
     )
 
 
-def cookie_name(request: Mapping[str, Any]) -> str:
+def cookie_name(request: Mapping[str, Any], *, is_secure: bool) -> str:
     """Return the name of the session's cookie for the address that was called."""
-    if is_https(request):
+    if is_secure:
         return SECURE_COOKIE
     host = "".join(headers_of(request).get("host", []))
     port = host.rpartition(":")[2]

@@ -17,6 +17,7 @@ from anyio import to_thread
 from micwire.access.attempts import Attempts
 from micwire.access.audit import Audit
 from micwire.access.credentials import Credentials, origin_of, read_credentials
+from micwire.access.oidc import Provider
 from micwire.access.passwords import Passwords
 from micwire.access.secrets import TOKEN_PREFIX, hash_secret, is_secret, new_secret
 from micwire.access.store import Invitation, Store, Token, User
@@ -68,7 +69,7 @@ class Desk:
         setting: `open`, `token`, `users`; or `auto`: users once there are any, else the
             token or nothing, as `asks_token` says.
         asks_token: Other machines can reach the server, and nobody before it asks who is there.
-        has_provider: People may also sign in through an OIDC provider.
+        provider: People may also sign in through it.
         session_days: How long a browser stays signed in.
         public_url: The address that people use, where a proxy calls the server by another.
         clock: Seconds since 1970.
@@ -81,14 +82,14 @@ class Desk:
         *,
         setting: str,
         asks_token: bool,
-        has_provider: bool = False,
+        provider: Provider | None = None,
         session_days: float = 30.0,
         public_url: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.audit = audit
-        self.has_provider = has_provider
+        self.provider = provider
         self.start_token: str | None = None
         """What a server without users prints as it begins; None where it is not asked for."""
         self.mode = Mode.OPEN
@@ -124,7 +125,7 @@ class Desk:
     def _find_mode(self) -> Mode:
         if self._setting != "auto":
             return Mode(self._setting)
-        if self.has_provider or self.store.has_users():
+        if self.provider is not None or self.store.has_users():
             return Mode.USERS
         return Mode.TOKEN if self._asks_token else Mode.OPEN
 

@@ -11,10 +11,11 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from micwire.access.credentials import cookie_name, is_https
 from micwire.access.desk import Desk, Mode, TooEarly, Visitor
+from micwire.access.oidc import WAITING_S, Provider, ProviderError
 from micwire.access.secrets import csrf_of, new_id
 from micwire.access.store import MAX_NAME_CHARACTERS, Invitation
 from micwire.access.tickets import LIFE_S
@@ -169,14 +170,17 @@ class Invitations(BaseModel):
     invitations: list[InvitationInfo]
 
 
-def with_cookie(request: Request, response: Response, cookie: str) -> Response:
+def _with_cookie(
+    request: Request, response: Response, cookie: str, *, is_secure: bool | None = None
+) -> Response:
     """Let a browser keep a session."""
+    secure = is_https(request.scope) if is_secure is None else is_secure
     response.set_cookie(
-        cookie_name(request.scope),
+        cookie_name(request.scope, is_secure=secure),
         cookie,
         max_age=MAX_COOKIE_AGE_S,
         path="/",
-        secure=is_https(request.scope),
+        secure=secure,
         httponly=True,
         samesite="lax",
     )
@@ -218,6 +222,20 @@ class AccessRoutes:
             ),
             Endpoint("DELETE", f"{base}/session", self.sign_out, gone, query=SignOut),
             Endpoint(
+                "GET",
+                f"{base}/session/oidc",
+                self.go_to_provider,
+                {302: Answer("To the provider.")},
+                problems={404: "There is no provider here."},
+            ),
+            Endpoint(
+                "GET",
+                f"{base}/session/oidc/callback",
+                self.come_from_provider,
+                {302: Answer("To the recorder, or back to the page for signing in.")},
+                problems={404: "There is no provider here."},
+            ),
+            Endpoint(
                 "POST",
                 f"{base}/tickets",
                 self.ticket,
@@ -245,7 +263,7 @@ class AccessRoutes:
         visitor: Visitor = request.state.visitor
         person, mode = visitor.person, visitor.mode
         ways = {Mode.TOKEN: ["token"], Mode.USERS: ["password"]}.get(mode, [])
-        if mode is Mode.USERS and self._desk.has_provider:
+        if mode is Mode.USERS and self._desk.provider is not None:
             ways = [*ways, "oidc"]
         return JSONResponse(
             {
@@ -273,7 +291,7 @@ class AccessRoutes:
                     raise ProblemError(401, "unauthenticated", "This is not this server's token.")
             case ByPassword():
                 cookie = await self._by_password(request, given)
-        return with_cookie(request, Response(status_code=204), cookie)
+        return _with_cookie(request, Response(status_code=204), cookie)
 
     async def _by_password(self, request: Request, given: ByPassword) -> str:
         address = "" if request.client is None else request.client.host
@@ -302,7 +320,7 @@ class AccessRoutes:
         )
         if cookie is None:
             raise ProblemError(409, "consent-changed", "The text to agree to has changed.")
-        return with_cookie(request, Response(status_code=204), cookie)
+        return _with_cookie(request, Response(status_code=204), cookie)
 
     async def sign_out(self, request: Request) -> Response:
         """Sign a browser out, or the user everywhere."""
@@ -311,10 +329,56 @@ class AccessRoutes:
         await self._desk.sign_out(visitor, everywhere=everywhere)
         response = Response(status_code=204)
         if visitor.session is not None:  # else a foreign page could sign somebody out
-            response.delete_cookie(
-                cookie_name(request.scope), secure=is_https(request.scope), httponly=True
-            )
+            secure = is_https(request.scope)
+            name = cookie_name(request.scope, is_secure=secure)
+            response.delete_cookie(name, secure=secure, httponly=True)
         return response
+
+    async def go_to_provider(self, request: Request) -> Response:
+        """Send a browser to the provider, to sign in there."""
+        provider, address = self._provider(), self._address(request)
+        try:
+            url, browser = await provider.begin(f"{address}api/v1/session/oidc/callback")
+        except ProviderError as error:
+            return self._not_let_in(request, error)
+        response = RedirectResponse(url, 302)
+        is_secure = address.startswith("https:")
+        response.set_cookie(
+            _waiting_cookie(request, is_secure=is_secure),
+            browser,
+            max_age=int(WAITING_S),
+            secure=is_secure,
+            httponly=True,
+            samesite="lax",
+        )
+        return response
+
+    async def come_from_provider(self, request: Request) -> Response:
+        """Sign in who comes back from the provider."""
+        provider, address = self._provider(), self._address(request)
+        is_secure = address.startswith("https:")
+        waiting = _waiting_cookie(request, is_secure=is_secure)
+        try:
+            user = await provider.finish(request.query_params, request.cookies.get(waiting, ""))
+        except ProviderError as error:
+            return self._not_let_in(request, error)
+        cookie = await self._desk.begin_session(user, how="oidc", is_secure=is_secure)
+        response = RedirectResponse(address, 302)
+        response.delete_cookie(waiting, secure=is_secure, httponly=True)
+        return _with_cookie(request, response, cookie, is_secure=is_secure)
+
+    def _provider(self) -> Provider:
+        if self._desk.provider is None:
+            raise ProblemError(404, "not-found", "There is no provider here.")
+        return self._desk.provider
+
+    def _not_let_in(self, request: Request, error: ProviderError) -> Response:
+        self._desk.audit.note("sign-in-refused", how="oidc", reason=str(error))
+        return RedirectResponse(f"{self._address(request)}sign-in?refused=1", 302)
+
+    def _address(self, request: Request) -> str:
+        """Return the address that people use, with a slash at the end."""
+        return f"{(self._public_url or str(request.base_url)).rstrip('/')}/"
 
     # ---- for programs ------------------------------------------------------------------
 
@@ -383,11 +447,10 @@ class AccessRoutes:
             created_at=time.time(),
         )
         code = await self._desk.invite(person, invitation)
-        address = self._public_url or str(request.base_url)
         made = MadeInvitation(
             **_info_of(invitation).model_dump(),
             code=code,
-            link=f"{address.rstrip('/')}/#invite={code}",
+            link=f"{self._address(request)}#invite={code}",
         )
         return JSONResponse(made.model_dump(), 201)
 
@@ -397,6 +460,10 @@ class AccessRoutes:
         if not await self._desk.remove_invitation(person_of(request), invitation):
             raise ProblemError(404, "not-found", "There is no such invitation.")
         return Response(status_code=204)
+
+
+def _waiting_cookie(request: Request, *, is_secure: bool) -> str:
+    return f"{cookie_name(request.scope, is_secure=is_secure)}-oidc"
 
 
 def _text_of(invitation: Invitation) -> InvitationText:

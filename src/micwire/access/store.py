@@ -275,6 +275,18 @@ class Store:
             database.execute("DELETE FROM sessions WHERE user = ?", (user.id,))
         return user
 
+    def set_admin(self, name: str, *, is_admin: bool) -> User:
+        """Let somebody see and edit everybody's recordings, or no more.
+
+        Raises:
+            NoSuchUserError: There is no such user.
+        """
+        user = self._existing(name)
+        with self._open(is_change=True) as database:
+            assert database is not None
+            database.execute("UPDATE users SET is_admin = ? WHERE id = ?", (is_admin, user.id))
+        return user
+
     def remove_user(self, name: str) -> User:
         """Remove somebody with all sessions, tokens and invitations; recordings stay.
 

@@ -135,6 +135,25 @@ def set_password(
         typer.echo(f"{user.name} has a new password, and is signed out everywhere")
 
 
+@users.command("admin")
+def set_admin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who.")],
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="Not any more.")] = False,
+    data: Data = HERE,
+) -> None:
+    """Let a user see and edit everybody's recordings.
+
+    \b
+    micwire user admin berta
+    micwire user admin berta --remove
+    """
+    with _office(data) as (store, audit):
+        user = store.set_admin(name, is_admin=not remove)
+        audit.note("admin-removed" if remove else "admin-made", user=user.id, how="command")
+        typer.echo(f"{user.name} is {'no admin any more' if remove else 'an admin'}")
+
+
 @users.command("remove")
 def remove_user(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who.")], *, data: Data = HERE
