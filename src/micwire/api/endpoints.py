@@ -17,7 +17,6 @@ from starlette.routing import Route
 from micwire.api.problems import ProblemError, bad_request, person_who_may
 from micwire.core.people import Person, Scope
 
-MAX_BODY_BYTES = 256 << 10
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 Handler = Callable[[Request], Awaitable[Response]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -122,18 +121,14 @@ async def body_of(request: Request, model: type[Model]) -> Model:
     """Read the body.
 
     Raises:
-        ProblemError: It is no JSON (415), too long (413), or not what `model` says (400).
+        ProblemError: It is no JSON (415), or not what `model` says (400).
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in JSON_TYPES:
         raise ProblemError(415, "unsupported-media-type", f"The body must be {JSON_TYPES[0]}.")
-    data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > MAX_BODY_BYTES:
-            raise ProblemError(413, "too-large", f"The body is over {MAX_BODY_BYTES} bytes.")
+    data = await request.body()  # whole and not too long: the guard has seen to that
     try:
-        return model.model_validate_json(bytes(data), strict=True)
+        return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise bad_request(_first_of(error)) from None
 

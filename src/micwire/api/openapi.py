@@ -17,6 +17,14 @@ from micwire.api.problems import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_DESCRIPTION = """What a micwire server has recorded, and who may hear it.
+
+Where nobody has to sign in, nothing but the address is needed. Elsewhere a program sends an
+API token and a page its cookie. A recording of somebody else is answered exactly as one that
+does not exist. Errors are `application/problem+json`; their `code` never changes. What was
+changed is durable before it is answered.
+
+Sound is brought over WebSockets, which OpenAPI can't describe: see `spec/wire.md`."""
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
 
 
@@ -69,7 +77,7 @@ def document(endpoints: Iterable[Endpoint], prefix: str = "") -> dict[str, Any]:
         "info": {
             "title": "micwire",
             "version": version("micwire"),
-            "description": "Recordings: list, hear, edit, delete.",
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": prefix or "/"}],
@@ -77,8 +85,19 @@ def document(endpoints: Iterable[Endpoint], prefix: str = "") -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-micwire"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API token, made on the page or with `micwire token`.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-micwire",
+                    "description": "Of a browser that has signed in; over http its name is"
+                    " `micwire-PORT`. What changes anything needs the header `X-Micwire-CSRF`"
+                    " beside it: `csrf` of `/api/v1/me`.",
+                },
             },
         },
     }
@@ -160,14 +179,21 @@ def _responses(row: Endpoint, references: References) -> dict[str, Any]:
 def _problems(row: Endpoint) -> dict[int, str]:
     """Return the problems that a row can answer with, whatever it does."""
     problems = dict(row.problems)
+    if row.method != "GET":
+        problems[403] = "A page of another origin asks, or one without `X-Micwire-CSRF`."
     if row.scope is not None:
-        problems |= {401: "Nobody has signed in.", 403: f"The person may not {row.scope}."}
+        problems[401] = "Nobody has signed in."
+        problems[403] = f"The person may not {row.scope}. {problems.get(403, '')}".strip()
     if _PARAMETER.search(row.path):
         problems.setdefault(404, "There is none, or not for this person.")
     if row.query is not None or row.body is not None:
         problems.setdefault(400, "The request can't be read.")
     if row.body is not None:
-        problems |= {413: "The body is too long.", 415: "The body is no JSON."}
+        problems |= {
+            408: "The body comes too slowly.",
+            413: "The body is too long.",
+            415: "The body is no JSON.",
+        }
     for status in problems:
         HTTPStatus(status)  # a mistake in a row ends here
     return problems
