@@ -117,14 +117,19 @@ function limit(most) {
   }, PERIOD_MS);
 }
 
+/** Hand the secret of a link to the sign-in page. @returns {boolean} whether there is one */
+function followLink() {
+  if (!LINK.test(location.hash)) return false;
+  sessionStorage.setItem(LINK_KEY, location.hash);
+  history.replaceState(null, "", location.pathname + location.search);
+  location.replace(new URL("sign-in", BASE));
+  return true;
+}
+
 /** What every page but the one for signing in begins with. */
 export async function begin() {
-  if (LINK.test(location.hash)) {
-    sessionStorage.setItem(LINK_KEY, location.hash);
-    history.replaceState(null, "", location.pathname + location.search);
-    location.replace(new URL("sign-in", BASE));
-    return;
-  }
+  if (followLink()) return;
+  addEventListener("hashchange", followLink); // a link that is opened where the page is open already
   const who = await me().catch(() => null); // a recording is kept here until the server is back
   if (who === null) return;
   document.documentElement.toggleAttribute("data-guest", who.is_guest);

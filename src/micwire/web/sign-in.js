@@ -179,4 +179,5 @@ onSubmit("passwordForm", async (form) => {
   return isIn;
 });
 onSubmit("tokenForm", (form) => enter({ token: `${form.get("token")}`.replace(/^.*#token=/, "").trim() }, "wrongToken"));
+addEventListener("hashchange", () => location.reload()); // a link that is opened here
 begin().catch(() => complain("failed"));
