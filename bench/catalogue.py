@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from uuid import UUID
 
 from micwire.core.audio import Encoding, Format
@@ -110,8 +110,9 @@ QUESTIONS: dict[str, Ask] = {
 }
 
 
-async def ask(store: Store, question: Ask, times: int) -> list[float]:
-    """Return the sorted times, in milliseconds, of first pages and of those behind them."""
+async def ask(store: Store, question: Ask, times: int) -> tuple[list[float], float]:
+    """Return the times of pages, first and later ones, sorted, and the CPU time of one, in ms."""
+    began_cpu = process_time()
     taken: list[float] = []
 
     async def client(seed: int) -> None:
@@ -127,7 +128,7 @@ async def ask(store: Store, question: Ask, times: int) -> list[float]:
 
     for seed in range(CLIENTS):  # one at a time: the time of a question, not of a queue
         await client(seed)
-    return sorted(taken)
+    return sorted(taken), (process_time() - began_cpu) * 1000 / len(taken)
 
 
 def memory_kib() -> int:
@@ -166,13 +167,16 @@ async def measure(address: str, folder: Path, recordings: int, times: int) -> No
     async with opened(address, folder) as store:
         await store.page(Query(), LOCAL)
         before = memory_kib()
-        print(f"{'question':28}{'p50':>8}{'p95':>8}{'max':>8}  ms")
+        print(f"{'question':28}{'p50':>8}{'p95':>8}{'max':>8}{'CPU':>8}  ms")
         everything: list[float] = []
         for name, question in QUESTIONS.items():
-            taken = await ask(store, question, times)
+            taken, cpu = await ask(store, question, times)
             everything += taken
             p95 = taken[int(len(taken) * 0.95)]
-            print(f"{name:28}{statistics.median(taken):8.1f}{p95:8.1f}{taken[-1]:8.1f}", flush=True)
+            print(
+                f"{name:28}{statistics.median(taken):8.1f}{p95:8.1f}{taken[-1]:8.1f}{cpu:8.1f}",
+                flush=True,
+            )
         everything.sort()
         print(
             f"{'all':28}{statistics.median(everything):8.1f}"

@@ -21,6 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from micwire.core.wav import CHUNK
+from tests.library.shelf import Shelf
 
 SIDE_EFFECT_S = 20
 
@@ -371,6 +372,22 @@ def test_list_shows_recordings_and_obeys_no_title(recorded: Path) -> None:
     assert "\x1b" not in done.stdout
     [facts] = json.loads(micwire("list", "--data", data, "--json").stdout)
     assert (facts["frames"], facts["path"], facts["seconds"]) == (5_000, str(recorded), 0.113379)
+
+
+def test_list_finds_words_and_tags(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.put(1, title="Interview 1", tags=("pilot",))
+    shelf.put(2, title="取材の録音", notes="Interview", tags=("pilot", "x"))
+    shelf.put(3, title="Other", path="copied in")
+    for words, found in {
+        ("--search", "inter"): [2, 1],
+        ("--search", "録音"): [2],
+        ("--search", "?"): [],
+        ("--tag", "pilot", "--tag", "x"): [2],
+        ("--search", "other"): [3],
+    }.items():
+        done = micwire("list", "--data", tmp_path, "--json", *words)
+        assert [facts["frames"] for facts in json.loads(done.stdout)] == found
 
 
 def test_list_has_the_newest_first(tmp_path: Path) -> None:

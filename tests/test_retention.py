@@ -14,7 +14,7 @@ from micwire.core.catalogue import Entry
 from micwire.core.edits import HeldError
 from micwire.core.keeping import KeepRules
 from micwire.events import Event, Happening
-from micwire.library.catalogue.scan import read_filing
+from micwire.library.folders import read_filing
 from micwire.retention import FILE, MAX_SPEED, Recordings, Retention, WitnessedClock
 from tests.library.shelf import Shelf, id_of
 

@@ -12,7 +12,7 @@ from micwire.core.recording import Closed
 from micwire.core.wav import plain_header
 from micwire.files import LocalFiles
 from micwire.library.adopt import Adoption
-from micwire.library.catalogue.scan import Problem
+from micwire.library.folders import Problem
 from tests.library.shelf import FORMAT, Shelf, id_of, state_of, write_wav
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micwire.library.catalogue.words import Term, cut, terms
+from micwire.library.catalogue.words import Term, cut, has_all, terms
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,18 @@ def test_a_word_holds_nothing_that_a_database_could_read_as_its_own(text: str) -
     for word in cut([text]):
         assert word.replace("\u0e31", "").isalnum() or not word.isascii()
         assert not set(word) & set("\"'\\*:&|!()<> \0")
+
+
+@pytest.mark.parametrize(
+    ("search", "is_found"),
+    [
+        ("inter 東京", True),
+        ("京タワ", True),
+        ("ー", True),
+        ("view", False),
+        ("京ワ", False),
+        ("interview tower", False),
+    ],
+)
+def test_a_text_has_what_a_search_asks_for(search: str, *, is_found: bool) -> None:
+    assert has_all(["Interview 7", "東京タワー"], terms(search)) is is_found

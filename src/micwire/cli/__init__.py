@@ -382,19 +382,31 @@ def export(
 def list_recordings(
     *,
     data: Annotated[Path, typer.Option(help="The data directory.")] = Path("recordings"),
+    search: Annotated[
+        str,
+        typer.Option(
+            metavar="WORDS",
+            help="Those with all of these words, or beginnings of words, in title, tags, notes,"
+            " marks or the microphone's name.",
+        ),
+    ] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Those with this tag; may be given several times.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="As JSON: the sidecars, with path and seconds.")
     ] = False,
 ) -> None:
-    """List recordings, the newest first.
+    """List recordings, the newest first. Reads their sidecars, and needs no server.
 
     \b
     micwire list
+    micwire list --search "interview berlin" --tag pilot
     micwire list --data /srv/recordings --json
     """
     from micwire.cli.files import print_list
 
-    raise typer.Exit(print_list(data, as_json=as_json))
+    raise typer.Exit(print_list(data, search=search, tags=tag or [], as_json=as_json))
 
 
 @app.command()

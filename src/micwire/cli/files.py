@@ -13,8 +13,11 @@ from rich.table import Table
 
 from micwire.cli.exits import OK, USAGE, WRONG
 from micwire.core.audio import Format
+from micwire.core.catalogue import filing_of
 from micwire.core.errors import UnsupportedFormatError
 from micwire.formats import Compressed, encode
+from micwire.library.catalogue.words import Term, has_all, terms
+from micwire.library.folders import folders, look
 from micwire.library.inspect import Report, verify_all
 from micwire.library.repair import (
     export,
@@ -152,13 +155,22 @@ class _Listed:
     def seconds(self) -> float:
         return self.format.seconds(self.fields["frames"])
 
+    def has(self, words: tuple[Term, ...], tags: list[str]) -> bool:
+        filing = filing_of(self.fields, "")
+        return set(tags) <= set(filing.entry.tags) and has_all(filing.texts, words)
 
-def print_list(data: Path, *, as_json: bool) -> int:
-    """List the recordings of a data directory, the newest first."""
+
+def print_list(data: Path, *, search: str, tags: list[str], as_json: bool) -> int:
+    """List the recordings of a data directory that have all words and tags, the newest first."""
     if not data.is_dir():
         typer.echo(f"micwire: {data} is no directory of recordings; name one with --data", err=True)
         return USAGE
+    words = terms(search)
     listed = list(_recordings(data))
+    if words or tags:
+        listed = [one for one in listed if one.has(words, tags)]
+    elif search.strip():
+        listed = []  # as on the page: there is no word in it, so nothing has it
     if as_json:
         facts = [
             {"path": str(one.path), "seconds": round(one.seconds, 6), **one.fields}
@@ -171,23 +183,24 @@ def print_list(data: Path, *, as_json: bool) -> int:
             console.width = PIPED_WIDTH  # one recording a line, for programs that read lines
         console.print(_table(listed))
     else:
-        typer.echo(f"there are no recordings in {data} yet", err=True)
+        what = "such recordings" if search or tags else "recordings"
+        typer.echo(f"there are no {what} in {data} yet", err=True)
     return OK
 
 
 def _recordings(data: Path) -> Iterator[_Listed]:
     """Yield what sidecars say; names begin with the server's clock, so they sort by time."""
-    for path in sorted(data.glob("*/*.json"), reverse=True):
-        if path.parent.name.startswith("."):
-            continue
+    paths = [path for folder in folders(data) for path in look(data, folder).sidecars]
+    for path in sorted(paths, reverse=True):
+        sidecar = data / f"{path}.json"
         try:
-            fields = json.loads(path.read_bytes())
+            fields = json.loads(sidecar.read_bytes())
             audio_format = Format.parse(**fields["format"])
-            listed = _Listed(path.with_suffix(".wav"), fields, audio_format)
+            listed = _Listed(data / f"{path}.wav", fields, audio_format)
             if type(fields["frames"]) is not int:
                 raise ValueError("its frames are no count")
         except (OSError, ValueError, KeyError, TypeError, UnsupportedFormatError) as error:
-            typer.echo(f"micwire: {path} is no sidecar of a recording: {error}", err=True)
+            typer.echo(f"micwire: {sidecar} is no sidecar of a recording: {error}", err=True)
             continue
         yield listed
 

@@ -15,8 +15,9 @@ from micwire.core.errors import DataDirectoryError
 from micwire.files import LocalFiles
 from micwire.library.adopt import Adoption
 from micwire.library.catalogue.keeper import FILE, move_aside
-from micwire.library.catalogue.scan import Comparison, Problem, Tally
+from micwire.library.catalogue.scan import Comparison, Tally
 from micwire.library.catalogue.store import Store, database_url
+from micwire.library.folders import Problem
 from micwire.lock import DataLock
 
 LINE_S = 2.0

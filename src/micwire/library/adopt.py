@@ -22,8 +22,8 @@ from micwire.core.interfaces import Files
 from micwire.core.recording import About, Closed, MarkEntry, RecordingState, sidecar_fields
 from micwire.core.storage import sync_directory_or_fail
 from micwire.core.wav import WavInfo, parse
-from micwire.library.catalogue.scan import Folder, Problem, folders, look
 from micwire.library.closed import ClosedRegister, replace_file
+from micwire.library.folders import Folder, Problem, folders, look
 from micwire.library.inspect import read_head
 
 _OUR_NAME = re.compile(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d_[0-9a-f]{8}(_\d+)?")
@@ -128,6 +128,7 @@ class Adoption:
                 digest=fields.get("digest") or "",
                 marks=marks,
                 owner=entry.owner,
+                data_offset=self._data_offset(path, wav),
             )
         )
         return True

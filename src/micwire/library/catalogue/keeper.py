@@ -32,9 +32,10 @@ from micwire.core.catalogue import (
 from micwire.core.errors import RegisterDamagedError
 from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState, sidecar_fields
+from micwire.library.folders import Problem, read_filing
 
 if TYPE_CHECKING:
-    from micwire.library.catalogue.scan import Problem, Tally
+    from micwire.library.catalogue.scan import Tally
     from micwire.library.catalogue.store import Store
 
 FILE = ".micwire/catalogue.sqlite"
@@ -299,8 +300,6 @@ class CatalogueKeeper:
 
     def _closed_filings(self, ids: Iterable[str]) -> list[Filing]:
         """Return what is known of recordings that are over; blocks."""
-        from micwire.library.catalogue.scan import read_filing
-
         filings = []
         for recording in ids:
             try:
@@ -358,7 +357,7 @@ class CatalogueKeeper:
         await asyncio.sleep(min(now - self._last_step, 1.0))
         self._last_step = time.monotonic()
 
-    def _tell_problem(self, problem: "Problem") -> None:
+    def _tell_problem(self, problem: Problem) -> None:
         self._log.warning(
             "a recording is left out of the catalogue", path=problem.path, reason=problem.sentence
         )

@@ -59,6 +59,21 @@ def terms(search: str) -> tuple[Term, ...]:
     return tuple(found)
 
 
+def has_all(texts: Iterable[str], wanted: Iterable[Term]) -> bool:
+    """Tell whether a text, given in parts, has all terms: what databases do, without one."""
+    words = list(cut(texts))
+    return all(_has(words, term) for term in wanted)
+
+
+def _has(words: list[str], term: Term) -> bool:
+    *before, last = term.words
+    for end in range(len(before), len(words)):
+        is_last = words[end].startswith(last) if term.is_prefix else words[end] == last
+        if is_last and words[end - len(before) : end] == before:
+            return True
+    return False
+
+
 def _runs(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKC", text).casefold()
     if not plain.isascii():
