@@ -6,13 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
 from micwire.app import MicwireApp, create_app
 from micwire.config import Config
 from micwire.core.catalogue import Entry, Query
 from micwire.core.people import LOCAL
+from micwire.files import LocalFiles
+from micwire.library.adopt import Adoption
 from micwire.library.catalogue.keeper import FILE
+from micwire.library.folders import Problem
 from tests.faults.harness import Microphone, check_recording
 from tests.test_app import under_uvicorn
 
@@ -104,3 +109,22 @@ def test_what_is_too_old_is_deleted_and_what_is_on_hold_stays(
     assert (facts["recording"], facts["why"]) == (due.recording, "expired")
     [kept] = tmp_path.glob("2*/*.wav")
     assert held.recording[:8] in kept.name
+
+
+def test_a_wav_that_was_copied_in_is_served_like_any_other(tmp_path: Path) -> None:
+    sound = np.arange(1_000, dtype="<i2")
+    (tmp_path / "tapes").mkdir()
+    (tmp_path / ".micwire").mkdir()
+    soundfile.write(tmp_path / "tapes" / "first tape.wav", sound, 8_000, subtype="PCM_16")
+    problems: list[Problem] = []
+    Adoption(tmp_path, LocalFiles(), problems.append, lambda done, total: None).run()
+    assert problems == []
+    with (
+        under_uvicorn(create_app(Config(data=tmp_path))) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+        [found] = http.get("/api/v1/recordings", params={"q": "tape"}).json()["recordings"]
+        assert (found["title"], found["frames"]) == ("first tape", 1_000)
+        assert http.get(found["url"]).content[-sound.nbytes :] == sound.tobytes()
+        edited = http.patch(f"/api/v1/recordings/{found['recording']}", json={"tags": ["old"]})
+        assert edited.json()["tags"] == ["old"]

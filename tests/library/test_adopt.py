@@ -48,7 +48,7 @@ def with_journal(data: Path) -> None:
 
 
 def test_a_wav_without_a_sidecar_gets_one_and_an_entry(tmp_path: Path) -> None:
-    path = tmp_path / "Tape 3" / "Seite A.WAV"
+    path = tmp_path / "Tape 3" / "Seite A.wav"
     path.parent.mkdir()
     samples = np.arange(2_000, dtype=np.int16).reshape(-1, 2)
     soundfile.write(path, samples, 44_100, format="WAV", subtype="PCM_16")
@@ -62,8 +62,17 @@ def test_a_wav_without_a_sidecar_gets_one_and_an_entry(tmp_path: Path) -> None:
     closed = found.closed(fields["recording"])
     assert (closed.path, closed.status, closed.frames) == ("Tape 3/Seite A", "finished", 1_000)
     assert closed.digest == fields["digest"]
+    assert closed.audio_offset == 44
     again = Try(tmp_path)
     assert (again.taken, again.problems) == (0, [])
+
+
+def test_a_wav_with_another_ending_is_told_how_to_be_taken_in(tmp_path: Path) -> None:
+    write_wav(tmp_path / "TAPE.WAV", SOUND)
+    found = Try(tmp_path)
+    assert found.taken == 0
+    [problem] = found.problems
+    assert (problem.path, "rename" in problem.sentence) == ("TAPE.WAV", True)
 
 
 def test_recordings_restored_without_their_register_are_entered(tmp_path: Path) -> None:

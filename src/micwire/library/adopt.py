@@ -115,6 +115,7 @@ class Adoption:
                 )
                 return False
             fields = self._interrupted(fields, path, wav)
+        offset = fields.get("data_offset")
         marks = tuple(MarkEntry(mark["frame"], mark["label"]) for mark in fields["marks"])
         self.register.put(
             Closed(
@@ -128,7 +129,7 @@ class Adoption:
                 digest=fields.get("digest") or "",
                 marks=marks,
                 owner=entry.owner,
-                data_offset=self._data_offset(path, wav),
+                data_offset=offset if type(offset) is int else 0,
             )
         )
         return True
@@ -156,6 +157,11 @@ class Adoption:
     # ---- without -----------------------------------------------------------------------
 
     def _take_wav(self, path: str, wav: str) -> bool:
+        if not wav.endswith(".wav"):
+            self._on_problem(
+                Problem(f"{path}{wav[-4:]}", "it is left out: rename it to end with .wav")
+            )
+            return False
         if self._has_journal and _OUR_NAME.fullmatch(path):
             self._on_problem(
                 Problem(
@@ -177,11 +183,22 @@ class Adoption:
             created_at=self._utc_now().isoformat(timespec="milliseconds"),
             title=path.rpartition("/")[2],
             started_at=modified.isoformat(timespec="milliseconds"),
+            data_offset=info.data_offset,
         )
         state = RecordingState(about, epoch=1, frames=info.frames)
         self._write_sidecar(path, sidecar_fields(state, "finished", digest))
         self.register.put(
-            Closed(about.recording, "finished", "", info.format, path, 1, info.frames, digest)
+            Closed(
+                recording=about.recording,
+                status="finished",
+                key_hash="",
+                format=info.format,
+                path=path,
+                epoch=1,
+                frames=info.frames,
+                digest=digest,
+                data_offset=info.data_offset,
+            )
         )
         return True
 

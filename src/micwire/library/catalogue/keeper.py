@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 FILE = ".micwire/catalogue.sqlite"
 START_DELAY_S = 2.0
 """A server that has just begun has other things to do, unless somebody asks for a list."""
+COMPLETE_WAIT_S = 1.0
+"""So long a list waits to be complete."""
 OPEN_WAIT_S = 10.0
 """So long a list waits for a catalogue that is being opened."""
 NEWS_S = 0.25
@@ -99,8 +101,8 @@ class CatalogueKeeper:
         """What somebody has met who asked for a list."""
         self._news: dict[str, None] = {}
         self._must_compare = True
-        self._is_complete = False
-        """All that was on the disk at the start is in the database, and all news since."""
+        self._complete = asyncio.Event()
+        """All that was on the disk at the start is in the database."""
         self._is_wanted = asyncio.Event()
         self._is_opened = asyncio.Event()
         """Opening has succeeded or failed at least once."""
@@ -135,7 +137,8 @@ class CatalogueKeeper:
         self._news[recording] = None
         if len(self._news) > MAX_NEWS:
             self._news.clear()
-            self._must_compare, self._is_complete = True, False
+            self._must_compare = True
+            self._complete.clear()
         self._has_news.set()
 
     # ---- questions -------------------------------------------------------------------
@@ -143,9 +146,12 @@ class CatalogueKeeper:
     async def page(self, query: Query, person: Person) -> Page:
         """Return a page of what a person sees; see `Catalogue`."""
         store = await self._opened()
+        with contextlib.suppress(TimeoutError):  # a small library is through at once
+            async with asyncio.timeout(COMPLETE_WAIT_S):
+                await self._complete.wait()
         page = await self._asked(store, store.page(query, person))
         ids = [entry.recording for entry in page.entries]
-        gone = set() if self._is_complete else await to_thread.run_sync(self._deleted_of, ids)
+        gone = set() if self._complete.is_set() else await to_thread.run_sync(self._deleted_of, ids)
         # The database hears of a deletion a little later than it is true.
         gone.update(filter(self._unfinished().was_deleted, ids))
         kept = tuple(entry for entry in page.entries if entry.recording not in gone)
@@ -173,7 +179,7 @@ class CatalogueKeeper:
             CatalogueUnavailableError: The catalogue can't answer, or is not complete.
         """
         store = await self._opened()
-        if not self._is_complete:
+        if not self._complete.is_set():
             raise CatalogueUnavailableError("the catalogue is being brought up to date")
         return await self._asked(store, store.old(before_us, behind, limit))
 
@@ -257,7 +263,8 @@ class CatalogueKeeper:
         self._error = error
         if isinstance(error, CatalogueDamagedError):
             await self._close_store()
-            self._must_compare, self._is_complete = True, False
+            self._must_compare = True
+            self._complete.clear()
             url = await to_thread.run_sync(_url, self._address, self._data)
             if url.get_backend_name() == "sqlite":
                 await to_thread.run_sync(move_aside, str(url.database))
@@ -338,7 +345,8 @@ class CatalogueKeeper:
         except BaseException:
             self._must_compare = True
             raise
-        self._is_complete = not self._must_compare
+        if not self._must_compare:
+            self._complete.set()
         if self._last_progress > began:
             self._log.info(
                 "the catalogue is up to date",

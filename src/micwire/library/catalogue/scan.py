@@ -5,6 +5,7 @@ memory does not grow with the library, and each step stands by itself: one that 
 off has done no harm, and the next one goes on where it was.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +107,23 @@ class Comparison:
             for path, one in known.items()
             if path not in folder.sidecars and not self._is_live(one.recording)
         ]
+        gone += await to_thread.run_sync(
+            self._deleted, [known[path].recording for path in altered if path in known]
+        )
         if gone:
             await self._store.remove(gone)
             self.tally.removed += len(gone)
             await self._between(self.tally)
+
+    def _deleted(self, ids: Iterable[str]) -> list[str]:
+        """Return those that the register calls deleted, whatever still lies about."""
+        found = []
+        for recording in ids:
+            with contextlib.suppress(RegisterDamagedError, OSError):
+                closed = self._closed(recording)
+                if closed is not None and closed.status == "deleted":
+                    found.append(recording)
+        return found
 
     def _read(self, paths: Iterable[str], folder: Folder) -> list[Filing]:
         return list(self._readable(paths, folder))
