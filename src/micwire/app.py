@@ -16,12 +16,10 @@ from typing import Any, Self
 
 import structlog
 from anyio import to_thread
-from pydantic import BaseModel, Field
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount
 
 from micwire.access.audit import FILE as AUDIT_FILE
@@ -34,10 +32,10 @@ from micwire.access.routes import AccessRoutes
 from micwire.access.store import FILE as STORE_FILE
 from micwire.access.store import Store
 from micwire.analysis import Analysis, load_analyzers
-from micwire.api.endpoints import Answer, Endpoint, routes
+from micwire.api.endpoints import routes
 from micwire.api.metrics import Metrics, Snapshot
 from micwire.api.openapi import described
-from micwire.api.origin import OriginRule, is_loopback
+from micwire.api.origin import OriginRule
 from micwire.api.problems import (
     ProblemError,
     crash_response,
@@ -46,6 +44,7 @@ from micwire.api.problems import (
     problem_response,
 )
 from micwire.api.recordings import RecordingRoutes
+from micwire.api.service import ServiceRoutes
 from micwire.api.shelf import Shelf
 from micwire.api.sound import SoundRoutes
 from micwire.api.web import WebFiles
@@ -84,12 +83,6 @@ _HEADER_ROOM = 8192
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class Health(BaseModel):
-    """How the server is."""
-
-    status: str = Field(description="`ok`, `stopping`, `storage-full` or `storage-failed`.")
 
 
 class MicwireApp:
@@ -167,11 +160,17 @@ class MicwireApp:
         self._retention: Retention | None = None
         self._analysis: Analysis | None = None
         self._on_failed = on_failed
-        self._metrics = Metrics(self._snapshot)
+        self.metrics = Metrics(self._snapshot)
+        """What the recorder counts, for whoever keeps others away from it."""
         shelf = Shelf(data, lambda: self.recorder, self._library)
         self.endpoints = described(
             [
-                *self._own_endpoints(),
+                *ServiceRoutes(
+                    self._status,
+                    self.metrics,
+                    lambda: self.authority,
+                    are_metrics_elsewhere=bool(config.metrics),
+                ).endpoints(),
                 *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
                 *SoundRoutes(
                     shelf.find, self._peaks, lambda: self.recorder.is_stopping
@@ -414,51 +413,15 @@ class MicwireApp:
         await self._end()
         await send({"type": "lifespan.shutdown.complete"})
 
-    # ---- routes ------------------------------------------------------------------
+    # ---- what the server says of itself -------------------------------------------
 
-    def _own_endpoints(self) -> list[Endpoint]:
-        health = {200: Answer("All is well.", Health), 503: Answer("It is not.", Health)}
-        numbers = {
-            200: Answer("The numbers.", "text/plain"),
-            404: Answer("They are told elsewhere, or not to other machines.", "text/plain"),
-        }
-        certificate = {
-            200: Answer("The certificate.", "application/x-x509-ca-cert"),
-            404: Answer("This server has no authority of its own.", "text/plain"),
-        }
-        return [
-            Endpoint("GET", "/healthz", self._health, health),
-            Endpoint("GET", "/metrics", self._numbers, numbers),
-            Endpoint("GET", "/ca.crt", self._certificate, certificate),
-        ]
-
-    async def _health(self, request: Request) -> Response:
-        """Tell whether recordings can be made."""
+    def _status(self) -> str:
         recorder = self.recorder
         if recorder.error is not None:
-            status = "storage-failed"
-        elif recorder.is_full:
-            status = "storage-full"
-        else:
-            status = "stopping" if recorder.is_stopping else "ok"
-        return JSONResponse({"status": status}, 200 if status == "ok" else 503)
-
-    async def _certificate(self, request: Request) -> Response:
-        """Hand out what devices are to trust; by its type a phone offers to install it."""
-        if self.authority is None:
-            raise HTTPException(404, "This server has no authority of its own.")
-        return FileResponse(self.authority, media_type="application/x-x509-ca-cert")
-
-    async def _numbers(self, request: Request) -> Response:
-        """Return what the recorder counts, for Prometheus on this machine."""
-        client = request.client
-        if self.config.metrics or client is None or not is_loopback(client.host):
-            raise HTTPException(404, "Metrics are told elsewhere: see --metrics.")
-        return self.metrics_response()
-
-    def metrics_response(self) -> Response:
-        """Return what the recorder counts, for whoever keeps others away from it."""
-        return Response(self._metrics.text(), media_type=self._metrics.content_type)
+            return "storage-failed"
+        if recorder.is_full:
+            return "storage-full"
+        return "stopping" if recorder.is_stopping else "ok"
 
     def _snapshot(self) -> Snapshot:
         recorder, counters = self.recorder, self.recorder.counters

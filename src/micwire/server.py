@@ -131,7 +131,7 @@ async def _serve_metrics(app: MicwireApp, sock: socket.socket) -> None:
     """Tell the numbers at a place of their own, until cancelled."""
 
     async def numbers(request: Request) -> Response:
-        return app.metrics_response()
+        return app.metrics.response()
 
     config = uvicorn.Config(
         Starlette(routes=[Route("/metrics", numbers)]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.responses import Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,7 @@ class Metrics:
     def text(self) -> bytes:
         """Return the numbers as they are now."""
         return generate_latest(self._registry)
+
+    def response(self) -> Response:
+        """Return them to whoever may have them."""
+        return Response(self.text(), media_type=self.content_type)
