@@ -14,7 +14,8 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-MAX_HEAD_BYTES = 32 << 10
+MAX_HEAD_BYTES = 64 << 10
+"""An export names up to a thousand recordings in its address."""
 HEAD_TIMEOUT_S = 10.0
 
 
