@@ -1,9 +1,7 @@
 """A Bottle application whose pages record on a micwire server beside it, as in flask_app.py.
 
-    pip install bottle
-    MICWIRE_TOKEN=... python examples/bottle_app.py
-
-Start the server with `micwire serve --allow-origin http://127.0.0.1:8080`.
+Run it with `MICWIRE_TOKEN=... python examples/bottle_app.py`, and the server with
+`micwire serve --access token --allow-origin http://127.0.0.1:8080`.
 """
 
 import os

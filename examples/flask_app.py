@@ -1,12 +1,12 @@
 """A Flask application whose pages record on a micwire server beside it.
 
-WSGI can't carry sockets, so the browser opens its socket to micwire. Flask decides who may:
-it fetches a ticket, good for one socket within 30 s, with an API token that no page sees.
+WSGI can't carry sockets, so the browser opens its socket to micwire. Flask decides who may: it
+fetches a ticket, good for one socket within 30 s, with an API token that no page sees.
 
-    pip install flask
     MICWIRE_TOKEN=... flask --app examples/flask_app.py run
 
-Start the server with `micwire serve --allow-origin http://127.0.0.1:5000`.
+The token is that of `micwire token create flask --scope record`, and the server is started with
+`micwire serve --access token --allow-origin http://127.0.0.1:5000`.
 """
 
 import os
