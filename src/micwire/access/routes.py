@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -19,7 +19,7 @@ from micwire.access.oidc import WAITING_S, Provider, ProviderError
 from micwire.access.secrets import csrf_of, new_id
 from micwire.access.store import MAX_NAME_CHARACTERS, Invitation
 from micwire.access.tickets import LIFE_S
-from micwire.api.endpoints import Answer, Endpoint, body_of, person_of, query_of
+from micwire.api.endpoints import Answer, Endpoint, Whole, body_of, person_of, query_of
 from micwire.api.problems import ProblemError
 from micwire.core.people import Scope
 
@@ -29,11 +29,6 @@ MAX_COOKIE_AGE_S = 400 * 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_S = 200_000_000_000.0
 """The year 8307: so late that no date behind it needs to be told."""
-
-
-def _whole(value: object) -> object:
-    """Take 3.0 for 3, as JSON Schema does."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Secret = Annotated[str, Field(max_length=2_000)]
@@ -127,9 +122,7 @@ class NewInvitation(BaseModel):
     """What a guest may do."""
 
     name: Label
-    max_recordings: Annotated[int | None, BeforeValidator(_whole)] = Field(
-        None, ge=1, le=1_000_000, description="Takes in all."
-    )
+    max_recordings: Whole | None = Field(None, ge=1, le=1_000_000, description="Takes in all.")
     max_seconds: float | None = Field(None, ge=1, le=10_000_000, description="Of a recording.")
     until: AwareDatetime | None = Field(None, description="Nothing is begun afterwards.")
     consent_version: str = Field("", max_length=200)
