@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from wavinfo import WavInfoReader
 
 from micwire.core.wav import CHUNK
 from tests.library.shelf import Shelf
@@ -359,6 +360,31 @@ def test_export_writes_the_plain_header_and_replaces_nothing_unasked(
     assert (done.returncode, "plain.wav" in done.stderr) == (73, True)
     assert micwire("export", recorded, target, "--overwrite").returncode == 0
     assert micwire("export", "nowhere.wav", tmp_path / "new.wav").returncode == 2
+
+
+def test_export_encodes_as_the_suffix_says(recorded: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.wav"
+    assert micwire("export", recorded, plain).returncode == 0
+    heard = soundfile.read(str(plain), dtype="int16")[0].tolist()
+    for name in ("a.flac", "b.OPUS", "c.mp3"):
+        done = micwire("export", recorded, tmp_path / name)
+        assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / name))
+        again = micwire("export", recorded, tmp_path / name)
+        assert (again.returncode, "exists" in again.stderr) == (73, True)
+    assert soundfile.read(str(tmp_path / "a.flac"), dtype="int16")[0].tolist() == heard
+    assert soundfile.info(str(tmp_path / "b.OPUS")).format == "OGG"
+    done = micwire("export", recorded, tmp_path / "d.wma")
+    assert (done.returncode, ".flac, .opus or .mp3" in done.stderr) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".part") == []
+
+
+def test_export_with_tags_says_what_the_sidecar_says(recorded: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tagged.wav"
+    assert micwire("export", recorded, target, "--tags").returncode == 0
+    fields = json.loads(recorded.with_suffix(".json").read_text())
+    read = WavInfoReader(target, info_encoding="utf-8")
+    assert read.bext.originator_ref == fields["recording"].replace("-", "")
+    assert read.data.frame_count == fields["frames"]
 
 
 def test_list_shows_recordings_and_obeys_no_title(recorded: Path) -> None:

@@ -23,8 +23,10 @@ from micwire.core.recording import (
     finish_record,
     gap_record,
     mark_record,
+    sidecar_fields,
 )
 from micwire.core.records import Kind, Record, recording_bytes
+from micwire.core.tags import STORED_HEADER_BYTES, stored_tags
 from micwire.library.writer import LibraryFiles, WavWriter
 from micwire.testing import ForgetfulFiles, Survivors
 from micwire.testing.contract import example_frames, example_state
@@ -598,3 +600,57 @@ def test_the_sidecar_of_a_running_recording_says_so() -> None:
     library.close()
     facts = sidecar(files)
     assert (facts["status"], facts["frames"], facts["digest"]) == ("recording", 10, None)
+
+
+# ---- tags --------------------------------------------------------------------------
+
+
+def tagged_state(title: str) -> RecordingState:
+    """Return the state of a recording as it is begun now."""
+    state = state_of()
+    state.about = replace(state.about, title=title, data_offset=STORED_HEADER_BYTES)
+    return state
+
+
+def tagged(state: RecordingState, frames: int) -> bytes:
+    tags = stored_tags(sidecar_fields(state, "recording", None))
+    return wav.header(state.about.format, frames, tags)
+
+
+def test_a_title_that_is_edited_moves_no_sound_and_leaves_the_tags_of_the_file() -> None:
+    files = new_files()
+    library, told, _ = started(files)
+    state = tagged_state("Short")
+    library.file([state.record(), example_frames(key_of(), 0, 50)])
+    told.wait_filed(key_of(), 50)
+    edited = state.copy()
+    edited.about, edited.frames = replace(state.about, title="Much longer " * 15), 50
+    edited._about_json = ""
+    mark = mark_record(key_of(), 1, MarkEntry(7, "there"))
+    rest = [example_frames(key_of(), 50, 30), mark]
+    library.file([edited.record(), *rest, finish_record(key_of(), 1, 80, Ending("finished"))])
+    told.wait(lambda: key_of() in told.closed_as)
+    library.close()
+    assert files.content(wav_path()) == tagged(state, 80) + pcm(0, 0, 80)
+    assert told.closed_as[key_of()].audio_offset == STORED_HEADER_BYTES
+    fields = json.loads(files.content(f"{DATA}/{state.about.path}.json"))
+    assert fields["title"] == edited.about.title
+    assert fields["data_offset"] == STORED_HEADER_BYTES
+
+
+def test_a_recovery_after_an_edit_keeps_every_frame_in_its_place() -> None:
+    files = new_files()
+    library, told, _ = started(files)
+    state = tagged_state("Short")
+    library.file([state.record(), example_frames(key_of(), 0, 50)])
+    told.wait_filed(key_of(), 50)
+    files.stop()
+    library.close()
+    files.cut_power(survivors=Survivors.NOTHING)
+    assert files.content(wav_path()).endswith(pcm(0, 0, 50))
+    edited = state.copy()
+    edited.about, edited.frames = replace(state.about, title="Much longer " * 15), 80
+    records = [example_frames(key_of(), 50, 30)]
+    library = new_library(files)
+    library.recover(Recovery({key_of(): edited}, lambda: iter(records)))
+    assert files.content(wav_path()) == tagged(edited, 80) + pcm(0, 0, 80)

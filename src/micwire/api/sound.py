@@ -113,7 +113,13 @@ class SoundRoutes:
         ]
 
     async def get_audio(self, request: Request) -> Response:
-        """Return a recording's sound, also while it grows; of a WAV a range, too."""
+        """Return a recording's sound, also while it grows; of a WAV a range, too.
+
+        Of a growing one it is what is durable now. FLAC keeps every sample of 16 and 24
+        bits; floats it rounds to 24 bits, clips them at full scale, and has silence for what
+        is no number: `X-Micwire-Encoding` says which. Opus is resampled to 48 kHz. Encoded
+        sound is sent as it is made: `X-Micwire-Duration` says how many seconds will come.
+        """
         query = query_of(request, AudioQuery)
         found = await self._find(person_of(request), request.path_params["recording"])
         return audio_response(
@@ -121,7 +127,10 @@ class SoundRoutes:
         )
 
     async def get_live(self, request: Request) -> Response:
-        """Return a recording's sound as it comes, until the recording ends."""
+        """Return a recording's sound as it comes, until the recording ends.
+
+        What is heard is durable, and about a second old.
+        """
         query = query_of(request, LiveQuery)
         found = await self._find(person_of(request), request.path_params["recording"])
         return live_response(request, found, query.first_frame, self._find, self._is_stopping)
