@@ -121,6 +121,7 @@ class Listed(BaseModel):
 
     recordings: list[Summary]
     next: str | None = Field(description="The `cursor` of the next page; null behind the last.")
+    complete: bool = Field(description="False for a while after a start: more may be on the disk.")
 
 
 class TagCount(BaseModel):

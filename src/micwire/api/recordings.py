@@ -99,6 +99,7 @@ class RecordingRoutes:
             {
                 "recordings": [_summary(request, self._fresh(entry)) for entry in entries],
                 "next": page.next,
+                "complete": page.is_complete,
             },
             headers={"cache-control": "no-store"},
         )

@@ -164,6 +164,8 @@ class Page:
 
     entries: tuple[Entry, ...]
     next: str | None
+    is_complete: bool = True
+    """The catalogue has all recordings; False while it is still being compared with the disk."""
 
 
 @dataclass(frozen=True, slots=True)

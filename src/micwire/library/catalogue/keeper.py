@@ -149,13 +149,14 @@ class CatalogueKeeper:
         with contextlib.suppress(TimeoutError):  # a small library is through at once
             async with asyncio.timeout(COMPLETE_WAIT_S):
                 await self._complete.wait()
+        is_complete = self._complete.is_set()
         page = await self._asked(store, store.page(query, person))
         ids = [entry.recording for entry in page.entries]
-        gone = set() if self._complete.is_set() else await to_thread.run_sync(self._deleted_of, ids)
+        gone = set() if is_complete else await to_thread.run_sync(self._deleted_of, ids)
         # The database hears of a deletion a little later than it is true.
         gone.update(filter(self._unfinished().was_deleted, ids))
         kept = tuple(entry for entry in page.entries if entry.recording not in gone)
-        return Page(kept, page.next)
+        return Page(kept, page.next, is_complete)
 
     async def tags(self, person: Person) -> list[tuple[str, int]]:
         """Return the tags that a person sees; see `Catalogue`."""
