@@ -9,7 +9,7 @@
 /** @import { Changes, Detail, Mark, Peaks, Query, Summary } from "./types.js" */
 
 const BASE = new URL("../api/v1/", import.meta.url);
-const PAGE_ROWS = 200;
+export const PAGE_ROWS = 200;
 
 export class Refusal extends Error {
   /** @param {number} status 0: there was no answer. @param {string} code @param {string} detail What the server says. */
@@ -38,7 +38,7 @@ export class Api {
   /**
    * @param {Query} query
    * @param {{cursor?: string | null, limit?: number, signal?: AbortSignal}} [page]
-   * @returns {Promise<{recordings: Summary[], next: string | null}>}
+   * @returns {Promise<{recordings: Summary[], next: string | null, complete: boolean}>} Not complete: the server still looks for more.
    */
   list({ q, tags, status, sort }, { cursor, limit = PAGE_ROWS, signal } = {}) {
     const asked = new URLSearchParams({ limit: `${limit}`, sort });
@@ -47,6 +47,11 @@ export class Api {
     if (cursor) asked.set("cursor", cursor);
     for (const tag of tags) asked.append("tag", tag);
     return this.#json(`recordings?${asked}`, { signal });
+  }
+
+  /** The tags of all recordings. @returns {Promise<{tags: {tag: string, recordings: number}[]}>} */
+  tags() {
+    return this.#json("tags");
   }
 
   /** @param {string} recording @param {AbortSignal} [signal] @returns {Promise<{facts: Detail, etag: string | null}>} */

@@ -9,6 +9,7 @@ import { button, h, put } from "../recorder/dom.js";
 import { sheet as base } from "../recorder/look.js";
 import { Api } from "./api.js";
 import { Deletions } from "./deletions.js";
+import { Editing } from "./editing.js";
 import { ListView } from "./list.js";
 import { sheet } from "./look.js";
 import { Thumbnails } from "./peaks.js";
@@ -17,7 +18,6 @@ import { EVERYTHING, Recordings } from "./recordings.js";
 import { Speaker } from "./words.js";
 
 /** @import { News } from "./deletions.js" */
-/** @import { Editing } from "./editing.js" */
 /** @import { Me } from "../account.js" */
 
 const EXPORT_MOST = 1000;
@@ -87,8 +87,9 @@ class MicwireLibrary extends HTMLElement {
     this.#root.firstElementChild?.setAttribute("lang", lang);
     document.title = `${say("library")} · micwire`;
     this.#who.replaceChildren(h("h2", {}, say("library")), other);
-    this.#list = new ListView(this.#recordings, this.#thumbnails, this.#speaker, this.#me?.user ?? "", {
+    this.#list = new ListView(this.#recordings, this.#thumbnails, this.#speaker, this.#me, {
       onDelete: (rows) => this.#deletions.add(rows),
+      onRename: (recording, title) => this.#rename(recording, title),
       onExport: (rows) => this.#export(rows.map(({ recording }) => recording)),
     }, signal);
     this.#show();
@@ -178,6 +179,27 @@ class MicwireLibrary extends HTMLElement {
       this.#tell(say("exportStarted", { n: number(recordings.length) }));
     } catch (error) {
       this.#tell(trouble(error), Infinity);
+    }
+  }
+
+  /** @param {string} recording @param {string} title @returns {Promise<boolean>} whether the server has it */
+  async #rename(recording, title) {
+    try {
+      let editing = this.#editing.get(recording);
+      if (!editing) {
+        const { facts, etag } = await this.#api.detail(recording);
+        this.#editing.set(recording, editing = new Editing(this.#api, facts, etag));
+      }
+      editing.type("title", title || null);
+      await editing.keepMine("title");
+      const { state, error } = editing.state("title");
+      if (state !== "saved") throw error;
+      this.#editing.delete(recording);
+      this.#recordings.update(editing.facts);
+      return true;
+    } catch (error) {
+      this.#tell(`${this.#speaker.say("notSaved")} ${this.#speaker.trouble(error)}`, Infinity);
+      return false;
     }
   }
 

@@ -13,6 +13,7 @@ import { EVERYTHING } from "./recordings.js";
 import { Scroller } from "./scroller.js";
 import { thumbnail } from "./wave.js";
 
+/** @import { Me } from "../account.js" */
 /** @import { Thumbnails } from "./peaks.js" */
 /** @import { Recordings } from "./recordings.js" */
 /** @import { Summary } from "./types.js" */
@@ -22,11 +23,17 @@ const TYPING_MS = 250;
 const RESTING_MS = 120; // pictures are not fetched for rows that rush by
 const AHEAD_ROWS = 200;
 const CHIPS = 12;
+const TITLE_MOST = 200;
 const STATUSES = ["", "recording", "finished", "interrupted"];
 const ORDERS = ["-started_at", "started_at", "-duration", "duration", "title"];
 
-/** @typedef {{onDelete: (rows: Summary[]) => void, onExport: (rows: Summary[]) => void}} Acts */
-/** @typedef {{link: HTMLAnchorElement, check: HTMLInputElement, canvas: Canvas, state: HTMLElement, date: HTMLElement, gaps: HTMLElement, length: HTMLElement, owner: HTMLElement, tags: HTMLElement, shown: Summary | null}} Row */
+/**
+ * `onRename` says whether the server has the new title.
+ * @typedef {{
+ *   onDelete: (rows: Summary[]) => void, onExport: (rows: Summary[]) => void, onRename: (recording: string, title: string) => Promise<boolean>,
+ * }} Acts
+ */
+/** @typedef {{link: HTMLAnchorElement, check: HTMLInputElement, rename: HTMLElement, field: HTMLInputElement | null, canvas: Canvas, state: HTMLElement, date: HTMLElement, gaps: HTMLElement, length: HTMLElement, owner: HTMLElement, tags: HTMLElement, shown: Summary | null}} Row */
 
 const skeleton = () => h("div", { class: "list" },
   h("section", { class: "find", role: "search" },
@@ -48,6 +55,7 @@ export class ListView {
   #speaker;
   #acts;
   #me;
+  #mayManage;
   #scroller;
   /** @type {Record<string, any>} */ #at = {};
   /** @type {WeakMap<HTMLElement, Row>} */ #parts = new WeakMap();
@@ -63,7 +71,7 @@ export class ListView {
    * @param {Recordings} recordings
    * @param {Thumbnails} thumbnails
    * @param {Speaker} speaker
-   * @param {string} me The person's own id: owners are named where they are others.
+   * @param {Me | null} me Owners are named where they are others.
    * @param {Acts} acts
    * @param {AbortSignal} signal
    */
@@ -72,12 +80,14 @@ export class ListView {
     this.#thumbnails = thumbnails;
     this.#speaker = speaker;
     this.#acts = acts;
-    this.#me = me;
+    this.#me = me?.user ?? "";
+    this.#mayManage = me?.scopes.includes("manage") ?? true;
     this.#signal = signal;
     this.node = skeleton();
     translate(this.node, speaker);
     for (const node of this.node.querySelectorAll("[data-testid]")) this.#at[/** @type {HTMLElement} */ (node).dataset.testid ?? ""] = node;
     const at = this.#at, { query } = recordings;
+    at.delete.hidden = !this.#mayManage;
     at.help.id = "help";
     at.search.placeholder = speaker.say("search");
     at.search.value = query.q;
@@ -109,6 +119,7 @@ export class ListView {
   /** Show what `Recordings` has now. */
   refresh() {
     const { rows } = this.#recordings, at = this.#at;
+    if (at.rows.querySelector(".field:focus")) return; // no row moves away under a title that is being typed
     const hadFocus = at.rows.matches(":focus-within");
     const index = rows.findIndex(({ recording }) => recording === this.#active);
     const moved = index >= 0 && index !== this.#activeIndex;
@@ -144,12 +155,12 @@ export class ListView {
   // ---- what is told --------------------------------------------------------------------
 
   #tell() {
-    const { rows, isComplete, isLoading, error, query } = this.#recordings, at = this.#at, { say, plural } = this.#speaker;
+    const { rows, isComplete, isWhole, isLoading, error, query } = this.#recordings, at = this.#at, { say, plural } = this.#speaker;
     const isEmpty = rows.length === 0;
-    if (!isLoading || !isEmpty) put(at.count, isEmpty ? "" : isComplete ? plural("count1", "count", rows.length) : say("countMore", { n: this.#speaker.number(rows.length) }));
+    if (!isLoading || !isEmpty) put(at.count, !isWhole ? plural("soFar1", "soFar", rows.length) : isEmpty ? "" : isComplete ? plural("count1", "count", rows.length) : say("countMore", { n: this.#speaker.number(rows.length) }));
     put(at.more, isLoading && !(isEmpty && at.empty.children.length > 0) ? say("loading") : "");
     const isAll = !query.q && !query.status && query.tags.length === 0;
-    const kind = isLoading && !isEmpty ? "" : error ? (error instanceof Refusal && error.status === 401 ? "signedOut" : "failed") : isLoading ? this.node.dataset.kind ?? "" : !isEmpty ? "" : isAll ? "empty" : "nothing";
+    const kind = isLoading && !isEmpty ? "" : error ? (error instanceof Refusal && error.status === 401 ? "signedOut" : "failed") : isLoading ? this.node.dataset.kind ?? "" : !isEmpty || !isWhole ? "" : isAll ? "empty" : "nothing";
     const key = `${kind} ${error ? this.#speaker.trouble(error) : ""}`;
     if (at.empty.dataset.key === key) return;
     at.empty.dataset.key = key;
@@ -196,8 +207,7 @@ export class ListView {
 
   #chips() {
     const { tags, query } = this.#recordings, at = this.#at;
-    const often = [...tags].sort(([a, n], [b, m]) => m - n || a.localeCompare(b)).map(([tag]) => tag);
-    const shown = [...new Set([...query.tags, ...often])].slice(0, Math.max(CHIPS, query.tags.length));
+    const shown = [...new Set([...query.tags, ...tags])].slice(0, Math.max(CHIPS, query.tags.length));
     const key = JSON.stringify([shown, query.tags]);
     if (at.chips.dataset.key === key) return;
     at.chips.dataset.key = key;
@@ -223,11 +233,13 @@ export class ListView {
     const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { "aria-hidden": "true" }));
     const link = /** @type {HTMLAnchorElement} */ (h("a", { class: "name" }));
     const [state, date, gaps, length, owner, tags] = ["state", "date", "gaps", "length", "owner", "tags"].map((name) => h("span", { class: name }));
+    const rename = h("button", { type: "button", class: "rename", tabindex: -1, title: `${this.#speaker.say("rename")} (F2)` }, "✎");
+    rename.hidden = !this.#mayManage;
     const node = h("li", { class: "row" },
       h("label", { class: "check" }, check), canvas,
-      h("div", { class: "what" }, link, h("p", {}, state, date, gaps, owner)), tags, length);
+      h("div", { class: "what" }, h("div", { class: "naming" }, link, rename), h("p", {}, state, date, gaps, owner)), tags, length);
     /** @type {Row} */
-    const row = { link, check, canvas: new Canvas(canvas, this.#signal, () => this.#picture(row)), state, date, gaps, length, owner, tags, shown: null };
+    const row = { link, check, rename, field: null, canvas: new Canvas(canvas, this.#signal, () => this.#picture(row)), state, date, gaps, length, owner, tags, shown: null };
     this.#parts.set(node, row);
     return node;
   }
@@ -250,9 +262,11 @@ export class ListView {
     put(row.state, state === "finished" ? "" : say(state));
     put(row.length, time(summary.duration_s));
     if (row.shown === summary) return;
+    if (isOther) row.field?.blur(); // which saves it: the element is another row's now
     row.shown = summary;
     row.link.href = `#${recording}`;
     put(row.link, title(summary));
+    row.rename.ariaLabel = say("renameThis", { title: title(summary) });
     row.check.ariaLabel = say("select", { title: title(summary) });
     put(row.date, date(summary.started_at));
     put(row.gaps, gaps > 0 ? plural("gaps1", "gapsN", gaps) : "");
@@ -298,6 +312,11 @@ export class ListView {
       this.#toggleTag(target.textContent ?? "");
       return;
     }
+    if (target.matches(".rename")) {
+      this.#rename(index);
+      return;
+    }
+    if (target.matches(".field")) return;
     const isCheck = target.matches("input"), isLabel = target.matches(".check");
     if (isLabel) return; // its box is clicked next
     if (!isCheck && !event.shiftKey && !event.ctrlKey && !event.metaKey) return; // the link's own work
@@ -322,7 +341,7 @@ export class ListView {
   /** @param {KeyboardEvent} event */
   #key(event) {
     const { key, shiftKey, ctrlKey, metaKey, altKey } = event, { rows } = this.#recordings;
-    if (altKey) return;
+    if (altKey || (event.target instanceof Element && event.target.matches(".field"))) return;
     const page = Math.max(1, Math.floor(innerHeight / this.#scroller.height) - 2);
     const steps = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length });
     if (key in steps) {
@@ -333,7 +352,8 @@ export class ListView {
     else if (key === " ") this.#toggle(this.#activeIndex);
     else if ((ctrlKey || metaKey) && key === "a") this.#select(rows);
     else if (key === "Escape" && this.#selected.size > 0) this.#select([]);
-    else if (key === "Delete") {
+    else if (key === "F2") this.#rename(this.#activeIndex);
+    else if (key === "Delete" && this.#mayManage) {
       if (this.#selected.size === 0) this.#select([rows[this.#activeIndex]]);
       this.#delete();
     } else return;
@@ -344,6 +364,37 @@ export class ListView {
   #focus(index) {
     const node = this.#scroller.reveal(index), row = node && this.#parts.get(node);
     row?.link.focus({ preventScroll: true });
+  }
+
+  /** Put a field in the place of a title. @param {number} index */
+  #rename(index) {
+    const node = this.#scroller.reveal(index), row = node && this.#parts.get(node);
+    const shown = row?.shown;
+    if (!row || !shown || row.field || !this.#mayManage) return;
+    const before = shown.title ?? "";
+    const field = row.field = /** @type {HTMLInputElement} */ (h("input", { class: "field", maxlength: TITLE_MOST, "aria-label": this.#speaker.say("renameThis", { title: this.#speaker.title(shown) }), enterkeyhint: "done", autocomplete: "off" }));
+    field.value = before;
+    const end = () => {
+      const hadFocus = field.matches(":focus");
+      row.field = null;
+      field.onblur = null;
+      field.remove();
+      this.refresh();
+      if (hadFocus) row.link.focus({ preventScroll: true });
+    };
+    const save = async () => {
+      const title = field.value.trim();
+      if (title === before || await this.#acts.onRename(shown.recording, title)) end();
+    };
+    field.onblur = save;
+    field.onkeydown = ({ key, isComposing }) => {
+      if (isComposing) return;
+      if (key === "Enter") save();
+      if (key === "Escape") end();
+    };
+    row.link.parentElement?.append(field);
+    field.focus({ preventScroll: true });
+    field.select();
   }
 
   /** @param {number} index */

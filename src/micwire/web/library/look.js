@@ -27,11 +27,16 @@ h3{color:var(--quiet);}
 .check{place-content:center; height:100%; padding-left:.5rem; position:relative; z-index:1;}
 .check input{width:1.25rem; min-height:1.25rem; margin:0;}
 .row canvas{height:2.75rem; background:none;}
-.what{min-width:0; display:grid; gap:.125rem;}
+.what{min-width:0; display:grid;}
 .name{color:inherit; font-weight:600; text-decoration:none; overflow:hidden; white-space:nowrap; text-overflow:ellipsis;}
 .name::after{content:""; position:absolute; inset:0;}
 .name:focus-visible{outline:none;}
 .name:focus-visible::after{outline:3px solid var(--focus); outline-offset:-3px; border-radius:1rem;}
+.row .naming{display:flex; align-items:center; min-width:0; position:relative; min-height:1.75rem;}
+.rename{position:relative; z-index:1; flex:none; width:2.25rem; min-height:1.75rem; color:var(--quiet); visibility:hidden;}
+.row:is(:hover,:focus-within) .rename{visibility:visible;}
+@media (hover:none){.rename{display:none;} }
+.field{position:absolute; z-index:2; inset:0 auto auto -.625rem; width:calc(100% + .625rem); min-height:1.75rem; height:1.75rem; padding:0 .5rem; font-weight:600;}
 .what p{display:flex; gap:0 .75rem; font-size:.875rem; color:var(--quiet); white-space:nowrap; overflow:hidden;}
 .what p > :empty{display:none;}
 .state[data-state]{font-weight:400;}
@@ -66,11 +71,10 @@ h3{color:var(--quiet);}
 .back{justify-self:start; font-size:1.5rem; line-height:1.2; font-weight:600; text-decoration:none; color:var(--ink); padding:0; position:absolute; top:0; left:0; min-height:2.75rem; display:flex; align-items:center;}
 .lib{position:relative;}
 .opening{display:grid; justify-items:center; gap:1rem; padding:4rem 1rem; color:var(--quiet);}
-.naming{display:grid; gap:.25rem;}
 .title{grid-column:auto;}
-.naming input{font-size:1.375rem; font-weight:600; min-height:3rem; padding:0 .5rem; margin:0 -.5rem; width:calc(100% + 1rem); border-color:transparent; background:none;}
-.naming input:hover{border-color:var(--line);}
-.naming input:focus{border-color:var(--quiet);}
+.stage .naming input{font-size:1.375rem; font-weight:600; min-height:3rem; padding:0 .5rem; margin:0 -.5rem; width:calc(100% + 1rem); border-color:transparent; background:none;}
+.stage .naming input:hover{border-color:var(--line);}
+.stage .naming input:focus{border-color:var(--quiet);}
 .beneath{display:flex; flex-wrap:wrap; justify-content:space-between; align-items:baseline; gap:0 1rem; min-height:1.5em;}
 .stage{gap:.5rem;}
 .saving{min-height:1.5em; font-size:.8125rem; color:var(--quiet);}

@@ -5,7 +5,7 @@
  * in its place until the list is made anew. Rows that are to be deleted are hidden at once.
  */
 
-import { Refusal, isAbort } from "./api.js";
+import { PAGE_ROWS, Refusal, isAbort } from "./api.js";
 import { summary } from "./types.js";
 
 /** @import { Api } from "./api.js" */
@@ -35,8 +35,9 @@ export class Recordings extends EventTarget {
   /** @type {Summary[]} */ rows = [];
   isLoading = false;
   isComplete = false;
+  isWhole = true; // what the server has found so far is all that there is
   /** @type {unknown} why the list, or the rest of it, is not there */ error = null;
-  /** @type {Map<string, number>} tags of what was loaded so far, with how many have them */ tags = new Map();
+  /** @type {string[]} of all recordings, the most frequent first */ tags = [];
 
   /** @param {Api} api */
   constructor(api) {
@@ -58,7 +59,6 @@ export class Recordings extends EventTarget {
     this.#query = { ...this.#query, ...changes };
     this.#loading.abort();
     this.#loading = new AbortController();
-    this.#next = null;
     this.isComplete = this.isLoading = false;
     await this.#load(true);
   }
@@ -101,16 +101,18 @@ export class Recordings extends EventTarget {
     const live = this.#live.get(facts.recording);
     if (live) this.#live.set(facts.recording, put(live));
     this.#changed();
+    if (facts.tags.some((tag) => !this.tags.includes(tag))) this.#askTags();
   }
 
   /** @param {boolean} isFirst */
   async #load(isFirst) {
     const { signal } = this.#loading;
+    if (isFirst) this.#next = null;
     this.isLoading = true;
     this.error = null;
     this.#changed();
     try {
-      const [{ recordings, next }, live] = await Promise.all([
+      const [{ recordings, next, complete }, live] = await Promise.all([
         this.#api.list(this.#query, { cursor: this.#next, signal }),
         isFirst ? this.#askLive(signal) : null,
       ]);
@@ -120,7 +122,8 @@ export class Recordings extends EventTarget {
       this.#loaded.push(...recordings.filter(({ recording }) => !known.has(recording)));
       this.#next = next;
       this.isComplete = next === null;
-      for (const { tags } of recordings) for (const tag of tags) this.tags.set(tag, (this.tags.get(tag) ?? 0) + 1);
+      this.isWhole = complete;
+      if (isFirst) this.#askTags();
     } catch (error) {
       if (isAbort(error)) return; // another query has taken its place
       this.error = error;
@@ -137,22 +140,42 @@ export class Recordings extends EventTarget {
     return (await this.#api.list({ ...this.#query, sort: "-started_at", status: "recording" }, { limit: LIVE_MOST, signal })).recordings;
   }
 
-  async #poll() {
-    const query = this.#query;
+  async #askTags() {
     try {
-      const live = document.hidden || this.error || this.isLoading ? null : await this.#askLive();
-      if (live && query === this.#query && !this.isLoading) {
-        await this.#end(live);
-        this.#take(live);
-        this.#changed();
-      }
-    } catch {
-      // Asked again in two seconds; what is not live is told as such by then.
+      const { tags } = await this.#api.tags();
+      this.tags = tags.sort((one, other) => other.recordings - one.recordings).map(({ tag }) => tag);
       this.#changed();
+    } catch {
+      // Without them the list is one all the same, and says itself what is wrong.
     }
+  }
+
+  async #poll() {
+    if (!document.hidden && !this.error && !this.isLoading) await this.#look(this.#query);
     if (this.#isWatching) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#poll(), POLL_MS);
+    }
+  }
+
+  /** @param {Query} query */
+  async #look(query) {
+    // Made anew when the server has found all, and while there is little to see.
+    if (this.rows.length === 0 || (!this.isWhole && this.#loaded.length < PAGE_ROWS)) await this.#load(true);
+    else {
+      try {
+        if (!this.isWhole && (await this.#api.list(query, { limit: 1 })).complete) {
+          await this.#load(true);
+          return;
+        }
+        const live = await this.#askLive();
+        if (query !== this.#query || this.isLoading) return;
+        await this.#end(live);
+        this.#take(live);
+      } catch {
+        // Asked again in two seconds; what is not live is told as such by then.
+      }
+      this.#changed();
     }
   }
 
