@@ -284,6 +284,24 @@ def test_a_sidecar_that_cannot_be_read_is_named_with_a_cure(tmp_path: Path) -> N
     assert "reindex" in line["reason"]
 
 
+def test_what_no_register_knows_is_not_listed_but_told(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.shelf.put(1)
+    house.shelf.write_sidecar(state_of(2), "finished")
+    house.live[id_of(3)] = state_of(3)
+    house.shelf.write_sidecar(state_of(3), "recording")
+
+    async def run() -> None:
+        async with kept(house):
+            await until(lambda: is_complete(house), True)
+            await house.become(3, 1)
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    [line] = logs
+    assert (line["log_level"], line["recordings"]) == ("warning", 1)
+
+
 def test_a_copied_sidecar_is_one_recording(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.shelf.put(1)

@@ -348,6 +348,11 @@ class CatalogueKeeper:
             raise
         if not self._must_compare:
             self._complete.set()
+        if tally.unknown:
+            self._log.warning(
+                "recordings came as files: stop the server and run `micwire reindex`",
+                recordings=tally.unknown,
+            )
         if self._last_progress > began:
             self._log.info(
                 "the catalogue is up to date",

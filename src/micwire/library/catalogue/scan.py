@@ -6,7 +6,7 @@ off has done no harm, and the next one goes on where it was.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Tally:
     put: int = 0
     removed: int = 0
     problems: int = 0
+    unknown: int = 0
+    """Sidecars of recordings that no register knows: no route would serve them."""
 
 
 class Comparison:
@@ -94,7 +96,8 @@ class Comparison:
         self.tally.seen += len(folder.sidecars) - len(altered)
         for first in range(0, len(altered), BATCH):
             paths = altered[first : first + BATCH]
-            filings = await to_thread.run_sync(self._read, paths, folder)
+            filings, unknown = await to_thread.run_sync(self._read, paths, folder)
+            self.tally.unknown += sum(not self._is_live(recording) for recording in unknown)
             filings = await self._without_copies(filings)
             # Looked up now: one that began or ended meanwhile is somebody else's to write.
             filings = [one for one in filings if not self._is_live(one.entry.recording)]
@@ -125,10 +128,10 @@ class Comparison:
                     found.append(recording)
         return found
 
-    def _read(self, paths: Iterable[str], folder: Folder) -> list[Filing]:
-        return list(self._readable(paths, folder))
-
-    def _readable(self, paths: Iterable[str], folder: Folder) -> Iterator[Filing]:
+    def _read(self, paths: Iterable[str], folder: Folder) -> tuple[list[Filing], list[str]]:
+        """Return what is over, and the ids of what no register knows."""
+        filings: list[Filing] = []
+        unknown: list[str] = []
         for path in paths:
             try:
                 filing = read_filing(self._data, path)
@@ -146,8 +149,11 @@ class Comparison:
             except RegisterDamagedError as error:
                 self._report(f"{path}.json", str(error))
                 continue
-            if closed is None or closed.status != "deleted":
-                yield filing
+            if closed is None:
+                unknown.append(filing.entry.recording)
+            elif closed.status != "deleted":
+                filings.append(filing)
+        return filings, unknown
 
     async def _without_copies(self, filings: list[Filing]) -> list[Filing]:
         """Leave out sidecars that somebody copied: of one recording there is one."""
