@@ -15,12 +15,15 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from cryptography import x509
 
 from micwire.client import connect
 from micwire.core.audio import Encoding, Format
 from micwire.https import keeper
 from micwire.https.authority import Authority, Identity
+from micwire.https.certificate import fingerprint
 from tests.faults.harness import Server, ServerEndedError, Signal, wav_path
+from tests.test_app import listen_on_loopback_only
 
 STEREO = Format(Encoding.S16, 48_000, 2)
 SOUND = Signal()
@@ -157,6 +160,28 @@ def test_sighup_reads_the_files_again_and_a_broken_one_is_refused(
         os.kill(server.pid, signal.SIGHUP)
         eventually(lambda: "certificate refused" in server.stderr, "rubbish was taken")
         assert shown(server.port) == before
+
+
+def in_a_network() -> None:
+    """In a server's process: have an address in a network, and listen on loopback all the same."""
+    from micwire.https import places  # only here: another test's server has to lack it
+
+    listen_on_loopback_only()
+    places.addresses = lambda: ["192.168.1.5"]
+
+
+def test_a_server_in_a_network_shows_phones_a_link_that_signs_in(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", https=True, host="0.0.0.0", prepare=in_a_network) as server:
+        link = f"https://192.168.1.5:{server.port}/#token="
+        token = server.stdout.partition(f"open {link}")[2].split()[0]
+        assert len(token) > 20
+        certificate = ssl.get_server_certificate(("127.0.0.1", server.port))
+        named = x509.load_pem_x509_certificate(certificate.encode()).extensions
+        names = named.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert "192.168.1.5" in [str(name.value) for name in names]
+        authority = server.data / ".micwire" / "https" / "ca.crt"
+        assert fingerprint(authority) in server.stdout
+        assert token not in server.stderr
 
 
 def lack_segno() -> None:
