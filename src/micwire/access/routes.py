@@ -19,7 +19,7 @@ from micwire.access.oidc import WAITING_S, Provider, ProviderError
 from micwire.access.secrets import csrf_of, new_id
 from micwire.access.store import MAX_NAME_CHARACTERS, Invitation
 from micwire.access.tickets import LIFE_S
-from micwire.api.endpoints import Answer, Endpoint, Whole, body_of, person_of, query_of
+from micwire.api.endpoints import AS_WHOLE, Answer, Endpoint, body_of, person_of, query_of
 from micwire.api.problems import ProblemError
 from micwire.core.people import Scope
 
@@ -122,7 +122,9 @@ class NewInvitation(BaseModel):
     """What a guest may do."""
 
     name: Label
-    max_recordings: Whole | None = Field(None, ge=1, le=1_000_000, description="Takes in all.")
+    max_recordings: Annotated[int | None, AS_WHOLE] = Field(
+        None, ge=1, le=1_000_000, description="Takes in all."
+    )
     max_seconds: float | None = Field(None, ge=1, le=10_000_000, description="Of a recording.")
     until: AwareDatetime | None = Field(None, description="Nothing is begun afterwards.")
     consent_version: str = Field("", max_length=200)

@@ -7,7 +7,7 @@ and `openapi.document` writes them down. What a row asks for is read with `query
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar, get_origin
+from typing import TypeVar, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from starlette.requests import Request
@@ -26,8 +26,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""An integer of a body: to JSON 4.0 is one too, and neither "4" nor true is."""
+AS_WHOLE = BeforeValidator(_whole)
+"""For an integer of a body: to JSON Schema 4.0 is one too, and neither "4" nor true is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from micwire.api.endpoints import Whole
+from micwire.api.endpoints import AS_WHOLE
 from micwire.core.catalogue import MAX_CURSOR_CHARS, MAX_PAGE, Sort
 from micwire.core.edits import (
     MAX_NOTES_CHARACTERS,
@@ -179,7 +179,7 @@ class NewMark(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    frame: Whole = Field(ge=0, le=MAX_COUNT)
+    frame: Annotated[int, AS_WHOLE] = Field(ge=0, le=MAX_COUNT)
     label: str = Field(max_length=MAX_LABEL_CHARACTERS)
 
 
