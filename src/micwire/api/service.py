@@ -66,7 +66,10 @@ class ServiceRoutes:
     async def get_health(self, request: Request) -> Response:
         """Tell whether recordings can be made."""
         status = self._status()
-        return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+        # A recorder in another page asks, by a request whose answer it can't read, whether
+        # somebody is there.
+        headers = {"cross-origin-resource-policy": "cross-origin"}
+        return JSONResponse({"status": status}, 200 if status == "ok" else 503, headers)
 
     async def get_certificate(self, request: Request) -> Response:
         """Hand out what devices are to trust; by its type a phone offers to install it."""

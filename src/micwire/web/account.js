@@ -26,8 +26,8 @@ const LINK_KEY = "micwire.link", NEXT_KEY = "micwire.next";
 const PERIOD_MS = 500;
 
 const TEXTS = /** @type {Record<string, Record<string, string>>} */ ({
-  en: { guest: "Invited to “{name}”", out: "Sign out", everywhere: "Everywhere", in: "Sign in" },
-  ja: { guest: "「{name}」に招待されています", out: "サインアウト", everywhere: "すべての端末で", in: "サインイン" },
+  en: { guest: "Invited to “{name}”", out: "Sign out", everywhere: "Sign out everywhere", in: "Sign in" },
+  ja: { guest: "「{name}」に招待されています", out: "サインアウト", everywhere: "すべての端末でサインアウト", in: "サインイン" },
 });
 
 /** @returns {Promise<Me>} */
@@ -133,6 +133,7 @@ export async function begin() {
   const who = await me().catch(() => null); // a recording is kept here until the server is back
   if (who === null) return;
   document.documentElement.toggleAttribute("data-guest", who.is_guest);
+  document.querySelector("micwire-recorder")?.toggleAttribute("record-only", !who.is_open && !who.scopes.includes("read"));
   if (who.user === null && who.sign_in.length > 0 && document.querySelector("micwire-recorder")) goToSignIn();
   // The library says who is signed in itself.
   if (who.csrf !== null && !document.querySelector("micwire-library")) show(who);

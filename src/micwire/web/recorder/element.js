@@ -480,7 +480,8 @@ export class MicwireRecorder extends HTMLElement {
           h("span", mismatches.includes(name) ? { class: "bad" } : {}, `${say(name)} ${say(applied[name] ? "on" : "off")}`))),
         ...parts.flatMap((part) => row("digest", ...this.#digest(part?.digest ?? "")))),
       ...(verifiable ? [] : [h("p", { class: "note" }, say("unverifiable"))]),
-      ...parts.flatMap((part, n) => [
+      // Whoever may only record is not offered what the server would refuse.
+      ...this.hasAttribute("record-only") ? [] : parts.flatMap((part, n) => [
         h("audio", { id: "player", controls: "", "aria-label": say("receipt"), ...(part && { src: part.url }) }),
         h("a", { id: "download", download: "", class: "quiet", ...(part && { href: part.url }) }, `${say("download")}${parts.length > 1 ? ` ${n + 1}` : ""}`),
       ]),

@@ -83,7 +83,6 @@ a.quiet{justify-self:start; text-decoration:none;}
 .bad{font-weight:600; text-decoration:underline wavy;}
 .note{font-size:.875rem;}
 audio{width:100%; height:3.375rem;}
-.download{display:var(--download,block);}
 .download:not([href]){visibility:hidden;}
 .events,.results{order:1;}
 li b{margin-right:.75rem; font-weight:400;}
