@@ -77,7 +77,7 @@ def caddy(
             f"\nhttps://{NAME}:{port}, https://localhost:{port} {{\n"
             f"tls {identity.chain} {identity.key}\n",
         ),
-        ("reverse_proxy 127.0.0.1:8000", f"reverse_proxy 127.0.0.1:{server} {{\n{limits}\n}}"),
+        ("reverse_proxy 127.0.0.1:8000 {", f"reverse_proxy 127.0.0.1:{server} {{\n{limits}"),
     ):
         assert site.count(old) == 1, old
         site = site.replace(old, new)
@@ -161,6 +161,26 @@ def get(here: Proxied, path: str, **headers: str) -> httpx.Response:
         )
 
 
+async def listen(here: Proxied, recording: str, count: int) -> bytes:
+    """Return the first bytes of a recording that still grows."""
+    async with (
+        asyncio.timeout(20),
+        httpx.AsyncClient(verify=here.trust, trust_env=False) as client,
+        client.stream(
+            "GET",
+            f"https://127.0.0.1:{here.port}/api/v1/recordings/{recording}/live?from=0",
+            headers=here.headers,
+            extensions={"sni_hostname": NAME},
+        ) as answer,
+    ):
+        heard = b""
+        async for data in answer.aiter_bytes():
+            heard += data
+            if len(heard) >= count:
+                break
+        return heard
+
+
 @pytest.mark.parametrize("start", [nginx, caddy])
 def test_a_recording_outlives_the_idle_limit_and_arrives_bit_for_bit(
     tmp_path: Path, start: Start
@@ -176,7 +196,9 @@ def test_a_recording_outlives_the_idle_limit_and_arrives_bit_for_bit(
             on_state=states.append,
         ) as microphone:
             await microphone.write(SOUND.data(0, 24_000))
+            live = asyncio.create_task(listen(here, microphone.id, len(SOUND.data(0, 24_000))))
             await asyncio.sleep(IDLE_S + 1)
+            assert SOUND.data(0, 20_000) in await live, "nothing is heard while it grows"
             await microphone.write(SOUND.data(24_000, 24_000))
         return microphone.id
 
