@@ -156,11 +156,18 @@ def made_up(path: Path, audio_format: Format, frames: int) -> Found:
     return Found("7f3a9c2e", readable, fields, "ab" * 32, lambda: True)
 
 
-def ask(
+async def answer(
     found: Found, name: SoundName, encoders: Encoders | None = None, *, is_download: bool = False
 ) -> Response:
     request = Request({"type": "http", "method": "GET", "query_string": b"", "headers": []})
-    return audio_response(request, found, name, encoders or Encoders(), is_download=is_download)
+    encoders = encoders or Encoders()
+    return await audio_response(request, found, name, encoders, is_download=is_download)
+
+
+def ask(
+    found: Found, name: SoundName, encoders: Encoders | None = None, *, is_download: bool = False
+) -> Response:
+    return asyncio.run(answer(found, name, encoders, is_download=is_download))
 
 
 def problem_of(found: Found, name: SoundName, encoders: Encoders | None = None) -> ProblemError:
@@ -196,7 +203,7 @@ def test_a_client_that_leaves_frees_its_encoder(tmp_path: Path) -> None:
     async def run() -> None:
         found, encoders = made_up(tmp_path / "a.wav", STEREO, 100_000_000), Encoders()
         for _ in range(3):
-            response = ask(found, "flac", encoders)
+            response = await answer(found, "flac", encoders)
             assert isinstance(response, StreamingResponse)
             pieces = response.body_iterator
             assert isinstance(pieces, AsyncGenerator)
@@ -224,7 +231,7 @@ def test_a_recording_that_is_deleted_meanwhile_is_sent_no_further(tmp_path: Path
         is_there = True
         found = replace(made_up(tmp_path / "a.wav", STEREO, 100_000_000), is_there=lambda: is_there)
         size = 0
-        response = ask(found, "mp3")
+        response = await answer(found, "mp3")
         assert isinstance(response, StreamingResponse)
         async for piece in response.body_iterator:
             size += len(piece)

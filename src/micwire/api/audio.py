@@ -72,7 +72,7 @@ class _Slice:
     end: int
 
 
-def audio_response(
+async def audio_response(
     request: Request,
     found: Found,
     name: SoundName,
@@ -88,7 +88,7 @@ def audio_response(
     suffix = "wav" if name == "plain" else name
     headers = _headers(found, suffix, is_download=is_download)
     if suffix == "wav":
-        return _wav_response(request, found, headers, is_plain=name == "plain")
+        return await _wav_response(request, found, headers, is_plain=name == "plain")
     return _encoded_response(request, found, headers, Compressed(name), encoders)
 
 
@@ -107,24 +107,16 @@ def _headers(found: Found, suffix: str, *, is_download: bool) -> dict[str, str]:
 # ---- WAV -------------------------------------------------------------------------
 
 
-def _wav_response(
+async def _wav_response(
     request: Request, found: Found, headers: dict[str, str], *, is_plain: bool
 ) -> Response:
     readable = found.readable
-    if is_plain:
-        try:
-            head = wav.plain_header(readable.format, readable.frames)
-        except WavError as error:
-            raise _unfit(str(error)) from None
-    else:
-        head = wav.header(readable.format, readable.frames, sent_tags(found.fields))
+    # On a thread: of a thousand marks it is much to write.
+    head, etag = await to_thread.run_sync(_head, found, is_plain)
     padding = bytes(wav.padding(readable.format, readable.frames))
     total = len(head) + readable.frames * readable.format.frame_bytes + len(padding)
     headers |= {"accept-ranges": "bytes"}
-    etag = None
-    if found.digest is not None:
-        # The header is in it: titles and marks may be edited, the sound not.
-        etag = f'"{found.digest}-{hashlib.sha256(head).hexdigest()[:16]}"'
+    if etag is not None:
         headers["etag"] = etag
     asked = _asked(request, total, etag)
     if asked is not None and asked.first >= asked.end:
@@ -142,6 +134,22 @@ def _wav_response(
         headers=headers,
         media_type="audio/wav",
     )
+
+
+def _head(found: Found, is_plain: bool) -> tuple[bytes, str | None]:
+    """Return the header, and what names these very bytes; nothing does while they grow."""
+    readable = found.readable
+    if is_plain:
+        try:
+            head = wav.plain_header(readable.format, readable.frames)
+        except WavError as error:
+            raise _unfit(str(error)) from None
+    else:
+        head = wav.header(readable.format, readable.frames, sent_tags(found.fields))
+    if found.digest is None:
+        return head, None
+    # The header is in it: titles and marks may be edited, the sound not.
+    return head, f'"{found.digest}-{hashlib.sha256(head).hexdigest()[:16]}"'
 
 
 def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:

@@ -1,16 +1,17 @@
 """The routes of sound: a recording as audio, live, as a waveform; many as a zip."""
 
+import json
 from collections.abc import Callable
 
 from anyio import to_thread
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from micwire.api.audio import Encoders, SoundName, audio_response
 from micwire.api.endpoints import Answer, Endpoint, person_of, query_of
 from micwire.api.export import MAX_RECORDINGS, export_response
-from micwire.api.found import Find
+from micwire.api.found import Find, Found
 from micwire.api.live import live_response
 from micwire.core.people import Scope
 from micwire.core.wire import MAX_COUNT
@@ -122,7 +123,7 @@ class SoundRoutes:
         """
         query = query_of(request, AudioQuery)
         found = await self._find(person_of(request), request.path_params["recording"])
-        return audio_response(
+        return await audio_response(
             request, found, query.format, self._encoders, is_download=query.download
         )
 
@@ -150,24 +151,26 @@ class SoundRoutes:
         total = found.readable.frames
         first = min(query.first_frame, total)
         frames = total - first if query.frames is None else min(query.frames, total - first)
-        peaks = await to_thread.run_sync(
-            self._peak_store.peaks,
-            found.recording,
-            found.readable,
-            first,
-            frames,
-            min(query.columns, frames),
+        body = await to_thread.run_sync(
+            self._peaks_json, found, first, frames, min(query.columns, frames)
         )
-        by_channel = peaks.columns.transpose(2, 1, 0).tolist()
-        return JSONResponse(
-            {
-                "first_frame": first,
-                "frames": frames,
-                "known_frames": peaks.known_frames,
-                "columns": len(peaks.columns),
-                "channels": found.readable.format.channels,
-                "min": by_channel[0],
-                "max": by_channel[1],
-            },
+        return Response(
+            body,
+            media_type="application/json",
             headers={"cache-control": "no-store" if found.digest is None else "private, no-cache"},
         )
+
+    def _peaks_json(self, found: Found, first: int, frames: int, columns: int) -> bytes:
+        """Return the body, made on a thread: of many channels it is much."""
+        peaks = self._peak_store.peaks(found.recording, found.readable, first, frames, columns)
+        lowest, highest = peaks.columns.transpose(2, 1, 0).tolist()
+        facts = {
+            "first_frame": first,
+            "frames": frames,
+            "known_frames": peaks.known_frames,
+            "columns": len(peaks.columns),
+            "channels": found.readable.format.channels,
+            "min": lowest,
+            "max": highest,
+        }
+        return json.dumps(facts, separators=(",", ":")).encode()
