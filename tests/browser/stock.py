@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -93,7 +94,7 @@ def _put(data: Path, item: Item) -> None:
         gaps=[GapEntry(round(a * RATE), round(b * RATE), "device", True) for a, b in item.gaps],
         marks={MarkEntry(round(at * RATE), label): None for at, label in item.marks},
     )
-    sound = _sound(item, min(frames, MINUTE * RATE))
+    sound = _sound(min(frames, MINUTE * RATE), item.channels, item.gaps)
     digest = digest_of(sound)
     (data / folder).mkdir(parents=True, exist_ok=True)
     with (data / f"{path}.wav").open("wb") as file:
@@ -108,12 +109,13 @@ def _put(data: Path, item: Item) -> None:
     (register / f"{item.id}.json").write_text(closed.to_json())
 
 
-def _sound(item: Item, frames: int) -> bytes:
+@cache
+def _sound(frames: int, channels: int, gaps: tuple[tuple[float, float], ...]) -> bytes:
     """Return words of a hum, with silence between them and in the gaps."""
     time = np.arange(frames) / RATE
-    loud = np.maximum(0, np.sin(time * 2.3 + item.number)) * (0.5 + 0.5 * np.sin(time * 0.37))
+    loud = np.maximum(0, np.sin(time * 2.3)) * (0.5 + 0.5 * np.sin(time * 0.37))
     wave: NDArray[np.float64] = 0.6 * loud * np.sin(2 * np.pi * 180 * time)
-    for at, length in item.gaps:
+    for at, length in gaps:
         wave[round(at * RATE) : round((at + length) * RATE)] = 0
-    samples = np.repeat((wave * 32_767).astype("<i2")[:, None], item.channels, axis=1)
+    samples = np.repeat((wave * 32_767).astype("<i2")[:, None], channels, axis=1)
     return samples.tobytes()

@@ -152,7 +152,7 @@ def test_ten_thousand_recordings_are_a_few_elements_that_scroll(
                 const root = document.querySelector("micwire-library").shadowRoot;
                 const frames = [];
                 let nodes = 0, last = performance.now();
-                const end = last + 3_000;
+                const end = last + 2_000;
                 while (last < end) {
                     scrollBy(0, 500);
                     const now = await new Promise(requestAnimationFrame);
@@ -203,6 +203,7 @@ def test_an_empty_library_says_what_to_do(chromium: Browser, own_server: Server)
         (503, "catalogue-unavailable", "The library is not ready yet. Wait a moment"),
         (401, "unauthenticated", "Sign in to see your recordings."),
         (500, "internal", "Something went wrong on the server. Try again"),
+        (0, "no answer", "The server can’t be reached. Check your network"),
     ],
 )
 def test_a_list_that_fails_says_why_and_what_to_do(
@@ -211,6 +212,9 @@ def test_a_list_that_fails_says_why_and_what_to_do(
     problem = json.dumps({"status": status, "code": code, "title": "no", "detail": ""})
 
     def refuse(route: Route) -> None:
+        if not status:
+            route.abort()
+            return
         route.fulfill(status=status, content_type="application/problem+json", body=problem)
 
     with library(chromium, may_complain=is_of_an_answer) as (page, _):
@@ -226,27 +230,13 @@ def test_a_list_that_fails_says_why_and_what_to_do(
             expect(page.rows).to_have_count(6)
 
 
-def test_a_server_that_is_away_is_said_and_found_again(
-    chromium: Browser, own_shelf: Server
-) -> None:
-    with library(chromium, may_complain=is_of_an_answer) as (page, _):
-        page.open(own_shelf.address)
-        expect(page.rows).to_have_count(6)
-        own_shelf.stop()
-        page.at("sort").select_option("title")
-        expect(page.at("empty")).to_contain_text("The server can’t be reached. Check your network")
-        with Server.micwire(own_shelf.data, "--port", str(own_shelf.port)):
-            page.at("again").click()
-            expect(page.rows).to_have_count(6)
-
-
 # ---- live ------------------------------------------------------------------------------
 
 
 def test_a_live_recording_is_on_top_and_grows_until_it_ends(
     chromium: Browser, own_shelf: Server, tmp_path: Path
 ) -> None:
-    write_wav(tmp_path / "talk.wav", place_signal(7 * 8_000), 8_000)
+    write_wav(tmp_path / "talk.wav", place_signal(5 * 8_000), 8_000)
     with library(chromium) as (page, _):
         page.open(own_shelf.address)
         page.at("sort").select_option("title")
@@ -261,7 +251,7 @@ def test_a_live_recording_is_on_top_and_grows_until_it_ends(
             expect(first.locator(".length")).not_to_have_text(str(before))
             expect(first.locator("[data-state=live]")).to_have_count(0, timeout=20_000)
             expect(first).to_contain_text("Zebras")  # it stays where it is
-            expect(first.locator(".length")).to_have_text("7 s")
+            expect(first.locator(".length")).to_have_text("5 s")
             assert talk.wait(10) == 0
 
 
@@ -389,35 +379,3 @@ def test_a_title_is_changed_in_its_row(chromium: Browser, own_shelf: Server) -> 
         page.page.unroute("**/api/v1/recordings/*")
         page.page.keyboard.press("Enter")
         expect(page.row("Kept")).to_be_visible()
-
-
-# ---- what is in a recording is text, never markup -----------------------------------------
-
-
-def test_no_text_of_a_recording_does_anything(chromium: Browser, tmp_path: Path) -> None:
-    evil = '"><img src=//evil.test/x onerror=alert(1)><script>alert(2)</script>'
-    tag = "<img src=//evil.test/t onerror=alert(3)>"
-    item = Item(1, evil, 5, (tag,), evil, marks=((1, evil),), gaps=((2, 1),), device=evil)
-    stock(tmp_path / "recordings", item)
-    asked: list[str] = []
-    dialogs: list[str] = []
-    with Server.micwire(tmp_path / "recordings") as server, library(chromium) as (page, _):
-        page.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-        page.page.on("request", lambda request: asked.append(request.url))
-        page.open(server.address)
-        expect(page.row(evil)).to_be_visible()
-        expect(page.at("chips").get_by_text(tag, exact=True)).to_be_visible()
-        page.row(evil).locator("input").click()
-        page.at("delete").click()
-        expect(page.at("undoing")).to_contain_text(evil)
-        page.at("undo").click()
-        page.row(evil).locator(".name").click()
-        expect(page.at("title")).to_have_value(evil)
-        expect(page.at("notes")).to_have_value(evil)
-        expect(page.at("marks")).to_contain_text(evil)
-        expect(page.at("tags")).to_contain_text(tag)
-        expect(page.at("facts")).to_contain_text(evil)
-        expect(page.at("flags").locator(".flag")).to_have_count(1)
-        page.page.wait_for_timeout(300)
-        assert dialogs == []
-        assert [url for url in asked if not url.startswith((server.address, "data:"))] == []
