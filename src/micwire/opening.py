@@ -14,7 +14,7 @@ from datetime import datetime
 from math import inf
 from typing import Protocol
 
-from micwire.core.errors import MicwireError, RegisterDamagedError, StorageFailedError
+from micwire.core.errors import AccessError, MicwireError, RegisterDamagedError, StorageFailedError
 from micwire.core.interfaces import Admit, Analysis, Library
 from micwire.core.people import Person, Scope
 from micwire.core.recording import About, Closed, Ending, RecordingState
@@ -140,6 +140,10 @@ class Opener:
                 self._host.fail(StorageFailedError(f"the data directory can't be used: {error}"))
         except StorageFailedError as error:
             self._host.fail(error)
+        except AccessError:
+            self._host.refuse(
+                connection, "storage-failed", "who asks can't be looked up now", frames=0
+            )
         except RegisterDamagedError:
             self._host.refuse(
                 connection, "storage-failed", "what is known of this recording is damaged", frames=0

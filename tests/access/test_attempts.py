@@ -68,6 +68,15 @@ def test_memory_is_bounded_however_many_names_are_tried() -> None:
     assert len(attempts._counts) <= KEPT
 
 
+def test_this_machine_is_no_address_as_everybody_may_come_from_a_proxy_on_it() -> None:
+    attempts = Attempts()
+    for number in range(10 * FREE_BY_ADDRESS):
+        assert attempts.begin(f"user{number}", "127.0.0.1", 0.0) == 0
+    for _ in range(FREE_BY_ACCOUNT):
+        attempts.begin("anna", "127.0.0.1", 0.0)
+    assert attempts.begin("anna", "127.0.0.1", 0.0) > 0
+
+
 def test_a_household_is_one_address() -> None:
     assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9")
     assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from micwire.access.attempts import FREE_BY_ACCOUNT, Attempts
-from tests.access.office import ADDRESS, PASSWORDS, office
+from micwire.core.wire import Error
+from tests.access.office import ADDRESS, PASSWORDS, Line, office
 
 
 def test_on_loopback_nobody_signs_in_until_there_is_a_user(tmp_path: Path) -> None:
@@ -311,5 +312,22 @@ def test_the_audit_log_says_who_came_and_never_how_they_proved_it(tmp_path: Path
         assert text.count(user) == 3
         assert "anna" not in text
         assert PASSWORDS["anna"] not in text
+
+    asyncio.run(run())
+
+
+def test_a_store_that_cannot_be_read_lets_nobody_in_and_says_so(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna") as here:
+            browser = await here.signed_in("anna")
+            here.app.desk.store.close()
+            (tmp_path / ".micwire" / "access.sqlite").write_bytes(b"no database " * 1_000)
+            for suffix in ("-journal", "-wal"):
+                (tmp_path / ".micwire" / f"access.sqlite{suffix}").unlink(missing_ok=True)
+            answer = await browser.call("GET", "/api/v1/recordings")
+            assert (answer.status_code, answer.json()["code"]) == (503, "access-unavailable")
+            refused = await Line(here, browser).open(1)
+            assert isinstance(refused, Error)
+            assert refused.code == "storage-failed"
 
     asyncio.run(run())

@@ -9,13 +9,13 @@ import pytest
 
 from micwire.access.store import (
     FILE,
-    AccessStoreError,
     Invitation,
     NameTakenError,
     NoSuchUserError,
     Store,
     clean_name,
 )
+from micwire.core.errors import AccessError
 from micwire.core.people import Scope
 
 DAY_S = 86_400.0
@@ -163,7 +163,7 @@ def test_nothing_is_begun_after_the_end_of_an_invitation(store: Store, clock: Cl
 def test_a_file_that_is_none_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.write_bytes(b"this is no database, whatever its name says" * 100)
-    with pytest.raises(AccessStoreError, match=FILE):
+    with pytest.raises(AccessError, match=FILE):
         Store(path).has_users()
 
 
@@ -173,5 +173,5 @@ def test_a_file_of_a_newer_micwire_is_left_alone(store: Store, tmp_path: Path) -
     with sqlite3.connect(store._path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(AccessStoreError, match="newer"):
+    with pytest.raises(AccessError, match="newer"):
         store.has_users()

@@ -32,13 +32,17 @@ class Attempts:
 
         An attempt that comes too early isn't counted: whoever waits gets his turn.
         """
-        by_account, by_address = ("account", account), ("address", network_of(address))
-        wait_s = max(
-            self._wait_s(by_account, FREE_BY_ACCOUNT, LONGEST_BY_ACCOUNT_S, now),
-            self._wait_s(by_address, FREE_BY_ADDRESS, LONGEST_BY_ADDRESS_S, now),
-        )
+        by_account, network = ("account", account), network_of(address)
+        wait_s = self._wait_s(by_account, FREE_BY_ACCOUNT, LONGEST_BY_ACCOUNT_S, now)
+        counted = [by_account]
+        if network:
+            by_address = ("address", network)
+            counted.append(by_address)
+            wait_s = max(
+                wait_s, self._wait_s(by_address, FREE_BY_ADDRESS, LONGEST_BY_ADDRESS_S, now)
+            )
         if wait_s <= 0:
-            for key in (by_account, by_address):
+            for key in counted:
                 self._count(key, now)
         return max(0.0, wait_s)
 
@@ -68,9 +72,14 @@ class Attempts:
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one address: of IPv6 a /64, which is what one household has."""
+    """Return what counts as one address: of IPv6 a /64, which is what one household has.
+
+    Nothing for this machine: behind a proxy that names nobody, everybody comes from here.
+    """
     try:
         ip = ip_address(address)
     except ValueError:
         return address
+    if ip.is_loopback:
+        return ""
     return str(ip) if ip.version == 4 else ip.exploded[:19]

@@ -15,6 +15,7 @@ from micwire.access.desk import Desk, Mode, Visitor
 from micwire.access.secrets import csrf_of
 from micwire.api.origin import OriginRule
 from micwire.api.problems import ProblemError
+from micwire.core.errors import AccessError
 from micwire.core.interfaces import Access
 
 CSRF_HEADER = "x-micwire-csrf"
@@ -93,6 +94,11 @@ class Guard:
             scope = {**scope, "state": state}
         except ProblemError as problem:
             await problem.response()(scope, receive, send_guarded)
+            return
+        except AccessError:
+            detail = "Who asks can't be looked up now."
+            unable = ProblemError(503, "access-unavailable", detail)
+            await unable.response()(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from micwire.access.secrets import new_id
-from micwire.core.errors import MicwireError
+from micwire.core.errors import AccessError, MicwireError
 from micwire.core.people import Scope
 
 FILE = "access.sqlite"
@@ -47,12 +47,6 @@ CREATE TABLE uses (
     invitation TEXT NOT NULL REFERENCES invitations ON DELETE CASCADE, take TEXT NOT NULL,
     recording TEXT NOT NULL, PRIMARY KEY (invitation, take, recording));
 """
-
-
-class AccessStoreError(MicwireError):
-    """The file of users can't be used: damaged, or written by a newer micwire."""
-
-    code = "data-directory"
 
 
 class NameTakenError(MicwireError):
@@ -149,7 +143,7 @@ class Store:
         path: Where it is.
         clock: Seconds since 1970.
 
-    Every method may raise AccessStoreError.
+    Every method may raise AccessError.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -181,7 +175,7 @@ class Store:
             except sqlite3.IntegrityError:
                 raise
             except sqlite3.Error as error:
-                raise AccessStoreError(f"{self._path} can't be used: {error}") from error
+                raise AccessError(f"{self._path} can't be used: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +191,7 @@ class Store:
             database.execute("BEGIN IMMEDIATE")
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
-                raise AccessStoreError(f"{self._path} was written by a newer micwire")
+                raise AccessError(f"{self._path} was written by a newer micwire")
             if version == 0:
                 for statement in _SCHEMA.split(";\n"):
                     database.execute(statement)

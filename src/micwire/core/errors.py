@@ -66,6 +66,12 @@ class RegisterDamagedError(MicwireError):
     code = "register-damaged"
 
 
+class AccessError(MicwireError):
+    """Who asks can't be looked up: the store of users can't be used."""
+
+    code = "data-directory"
+
+
 class WavError(MicwireError):
     """A file is not a WAV that micwire can read; the text says why."""
 
