@@ -35,12 +35,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for name, text in made.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    files.append(File.generated(config, "decisions/index.md", content=decisions()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Show the files that a page names."""
     return _INCLUDE.sub(lambda match: f"```\n{(ROOT / match[1]).read_text()}```", markdown)
+
+
+def decisions() -> str:
+    """Return the list of decisions."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [page.read_text().partition("\n")[0].removeprefix("# ") for page in pages]
+    lines = [f"- [{title}]({page.name})" for title, page in zip(titles, pages, strict=True)]
+    return "\n".join(["# Decisions", "", "Why it is as it is, a page each.", "", *lines, ""])
 
 
 def commands() -> str:
@@ -104,8 +113,9 @@ def api() -> str:
 
 def _operation(heading: str, operation: dict[str, Any]) -> list[str]:
     parts = [f"## {heading}", "", f"{operation['summary']}.", ""]
-    if "description" in operation:
-        parts += [operation["description"], ""]
+    more = operation.get("description", "")
+    if more.rstrip(".") != operation["summary"]:
+        parts += [more, ""]
     parameters = operation.get("parameters", [])
     if parameters:
         parts += ["| parameter | in | what |", "|---|---|---|"]

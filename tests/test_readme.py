@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 MICWIRE = str(Path(sys.executable).with_name("micwire"))
 ADDRESS = "http://127.0.0.1:8000"
-MADE = {"api.md", "cli.md", "journal.md", "settings.md", "wire.md"}
+MADE = {"api.md", "cli.md", "index.md", "journal.md", "settings.md", "wire.md"}
 """Pages that exist once the documentation is built, which checks the links to them."""
 FOR_TESTS = {"failpoint"}
 """Settings that are nobody's business but the tests'."""
