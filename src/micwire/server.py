@@ -119,6 +119,8 @@ def serve(config: Config) -> int:
 
 
 def _address(config: Config, port: int) -> str:
+    if config.is_https and config.host in ("0.0.0.0", "::"):
+        return f"https://localhost:{port}"  # no certificate is for every address
     scheme = "https" if config.is_https else "http"
     return f"{scheme}://{_host(config.host)}:{port}"
 

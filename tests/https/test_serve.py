@@ -172,6 +172,7 @@ def in_a_network() -> None:
 
 def test_a_server_in_a_network_shows_phones_a_link_that_signs_in(tmp_path: Path) -> None:
     with Server(tmp_path / "data", https=True, host="0.0.0.0", prepare=in_a_network) as server:
+        assert server.stdout.startswith(f"micwire is at https://localhost:{server.port}\n")
         link = f"https://192.168.1.5:{server.port}/#token="
         token = server.stdout.partition(f"open {link}")[2].split()[0]
         assert len(token) > 20
