@@ -33,6 +33,10 @@ def test_peaks_follow_a_recording_and_go_with_it(tmp_path: Path) -> None:
                 microphone.sent = first + 8_000
                 await socket.send(audio(first, SOUND.data(first, 8_000)))
                 microphone.acked = await wait_ack(socket, first + 8_000)
+            async with asyncio.timeout(20):  # the file is about a second behind the ack
+                frames = 0
+                while frames < 51_000:
+                    frames = (await http.get(f"{base}/peaks")).json()["frames"]
             reply = await http.get(f"{base}/peaks?columns=50&first_frame=1000&frames=50000")
             assert reply.headers["cache-control"] == "no-store"
             found = reply.json()
