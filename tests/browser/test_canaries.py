@@ -104,6 +104,7 @@ def test_a_recorder_shows_titles_marks_and_names_as_text(page: Page, poisoned: P
 def test_the_library_and_the_player_show_everything_as_text(page: Page, poisoned: Poisoned) -> None:
     with watched(page, poisoned.server.address):
         page.goto(f"{poisoned.server.address}/library")
+        expect(page.get_by_test_id("accountName")).to_have_text(NAME)
         expect(page.locator("micwire-library")).to_contain_text(MARK)
         page.goto(f"{poisoned.server.address}/library#{poisoned.recording}")
         expect(page.locator("micwire-library")).to_contain_text(MARK)

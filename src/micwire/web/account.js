@@ -135,7 +135,6 @@ export async function begin() {
   document.documentElement.toggleAttribute("data-guest", who.is_guest);
   document.querySelector("micwire-recorder")?.toggleAttribute("record-only", !who.is_open && !who.scopes.includes("read"));
   if (who.user === null && who.sign_in.length > 0 && document.querySelector("micwire-recorder")) goToSignIn();
-  // The library says who is signed in itself.
-  if (who.csrf !== null && !document.querySelector("micwire-library")) show(who);
+  if (who.csrf !== null) show(who);
   if (who.max_seconds !== null) limit(who.max_seconds);
 }
