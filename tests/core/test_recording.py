@@ -231,3 +231,18 @@ def test_the_sidecar_says_what_is_known_and_orders_the_marks() -> None:
         "data_offset": 104,
         "metadata": {"Straße": "12"},
     }
+
+
+@given(st.lists(st.sampled_from(["gap", "record", "lost"]), max_size=12))
+def test_a_state_says_all_its_gaps_however_often_it_was_written_between(steps: list[str]) -> None:
+    state = new_state()
+    for number, step in enumerate(steps):
+        match step:
+            case "gap":
+                state.apply(gap_record(KEY, 1, GapEntry(state.frames, 7, 'a "b"', exact=True)))
+            case "record":
+                state.record()
+            case "lost":  # a boot that misses a file writes the list anew
+                state.gaps = [GapEntry(0, number + 1, "file-lost", exact=True), *state.gaps[2:]]
+        assert RecordingState.from_record(state.copy().record()).gaps == state.gaps
+    assert RecordingState.from_record(state.record()).gaps == state.gaps

@@ -123,6 +123,9 @@ class RecordingState:
     """For how long no client has been connected, as far as servers were up to count."""
     _about_json: str = field(default="", repr=False, compare=False)
     # Every state is written at the head of each journal segment; this part changes by edits only.
+    _gaps_json: str = field(default="", repr=False, compare=False)
+    _written_gaps: list[GapEntry] = field(default_factory=list, repr=False, compare=False)
+    # And there may be 100,000 gaps, which only ever become more.
 
     @property
     def gap_frames(self) -> int:
@@ -176,12 +179,11 @@ class RecordingState:
             facts = asdict(self.about) | {"format": format_fields(self.about.format)}
             self._about_json = _json(facts)
         # Put together by hand: a thousand of them stand at the head of each segment.
-        gaps = _json([asdict(gap) for gap in self.gaps]) if self.gaps else "[]"
         marks, removed = _marks_json(self.marks), _marks_json(self.removed_marks)
         ending = "null" if self.ending is None else _json(asdict(self.ending))
         text = (
             f'{{"about":{self._about_json},"epoch":{self.epoch},"frames":{self.frames},'
-            f'"gaps":{gaps},"marks":{marks},"removed_marks":{removed},"clipped":{self.clipped},'
+            f'"gaps":[{self._gaps_text()}],"marks":{marks},"removed_marks":{removed},"clipped":{self.clipped},'
             f'"nonfinite":{self.nonfinite},"ending":{ending},'
             f'"is_deleted":{"true" if self.is_deleted else "false"},"idle_s":{self.idle_s!r}}}'
         )
@@ -192,6 +194,16 @@ class RecordingState:
             epoch=self.epoch,
             payload=text.encode(),
         )
+
+    def _gaps_text(self) -> str:
+        written = len(self._written_gaps)
+        if self.gaps[:written] != self._written_gaps:
+            written = 0
+        news = ",".join([_gap_json(gap) for gap in self.gaps[written:]])
+        before = self._gaps_json if written else ""
+        self._gaps_json = f"{before},{news}" if before and news else before or news
+        self._written_gaps = list(self.gaps)
+        return self._gaps_json
 
     @staticmethod
     def from_record(record: Record) -> "RecordingState":
@@ -297,6 +309,13 @@ class Ledger:
     def _unknown(record: Record) -> bool:
         # Behind CLOSED nothing is appended for a recording, so this can only be damage.
         raise LogContradictionError(f"a {record.kind.name} record belongs to no recording")
+
+
+def _gap_json(gap: GapEntry) -> str:
+    return (
+        f'{{"first_frame":{gap.first_frame},"frames":{gap.frames},'
+        f'"cause":{_json(gap.cause)},"exact":{"true" if gap.exact else "false"}}}'
+    )
 
 
 def _marks_json(marks: Iterable[MarkEntry]) -> str:
