@@ -278,7 +278,9 @@ def test_a_page_of_another_origin_records_with_tickets_and_with_nothing_else(
                 await new Promise((resolve) => setTimeout(resolve, 700));
                 return (await recorder.stop()).matches;
             })();
-            const outcome = await Promise.race([refused, done.catch(() => refused)]);
+            const settled = done.catch(() => refused);
+            const outcome = await Promise.race([refused, settled]);
+            await settled; // nobody is to wait for a recorder that is closed
             await recorder.close();
             return outcome;
         }"""
