@@ -3,8 +3,13 @@
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
+import sys
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -141,6 +146,21 @@ def test_the_plain_socket_lets_in_the_same(place: Place, way: str) -> None:
         assert (await refusal(socket)).code == "unauthenticated"
 
     asyncio.run(run())
+
+
+def test_the_command_says_what_is_missing(place: Place, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "talk.wav"), "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(bytes(8_000))
+    command = [
+        str(Path(sys.executable).with_name("micwire")), "send", str(tmp_path / "talk.wav"),
+        "--fast", "--url", place.address,
+    ]  # fmt: skip
+    for token, status in (("", 1), ("reader", 1), (TOKEN, 0)):
+        environment = os.environ | ({"MICWIRE_TOKEN": token} if token else {})
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status
+        assert ("--token" in done.stderr) is (status == 1)
 
 
 def test_the_python_client_sends_with_a_token(place: Place) -> None:

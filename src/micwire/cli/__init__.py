@@ -15,6 +15,8 @@ from micwire.cli.exits import CANT_CREATE, EXIT_CODES, OK, USAGE, WRONG
 from micwire.cli.people import invitations, tokens, users
 from micwire.core.errors import MicwireError
 
+NEEDS_TOKEN = ("unauthenticated", "forbidden")
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -447,7 +449,8 @@ def main() -> NoReturn:
     try:
         app()
     except MicwireError as error:
-        _fail(EXIT_CODES.get(error.code, WRONG), str(error))
+        hint = " Give a token with --token or MICWIRE_TOKEN." if error.code in NEEDS_TOKEN else ""
+        _fail(EXIT_CODES.get(error.code, WRONG), f"{error}{hint}")
     except FileExistsError as error:
         _fail(CANT_CREATE, str(error))
     except OSError as error:
