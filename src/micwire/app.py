@@ -173,7 +173,7 @@ class MicwireApp:
                 ).endpoints(),
                 *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
                 *SoundRoutes(
-                    shelf.find, self._peaks, lambda: self.recorder.is_stopping
+                    shelf.find, shelf.hear, self._peaks, lambda: self.recorder.is_stopping
                 ).endpoints(),
                 *AccessRoutes(self.desk, config.public_url).endpoints(),
             ]

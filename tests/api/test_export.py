@@ -54,7 +54,7 @@ class Shelf:
             "format": format_fields(STEREO),
         }
         readable = Readable(str(path), STEREO, len(header), frames)
-        found = Found(recording, readable, fields, "ab" * 32, lambda: recording not in self.deleted)
+        found = Found(recording, readable, "ab" * 32, lambda: recording not in self.deleted, fields)
         self._found[recording] = found
         return found
 

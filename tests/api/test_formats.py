@@ -158,7 +158,7 @@ def made_up(path: Path, audio_format: Format, frames: int) -> Found:
         file.truncate(len(header) + frames * audio_format.frame_bytes)
     readable = Readable(str(path), audio_format, len(header), frames)
     fields = {"format": format_fields(audio_format), "title": "Größe"}
-    return Found("7f3a9c2e", readable, fields, "ab" * 32, lambda: True)
+    return Found("7f3a9c2e", readable, "ab" * 32, lambda: True, fields)
 
 
 async def answer(

@@ -88,7 +88,7 @@ async def audio_response(
     suffix = "wav" if name == "plain" else name
     headers = _headers(found, suffix, is_download=is_download)
     if suffix == "wav":
-        return await _wav_response(request, found, headers, is_plain=name == "plain")
+        return await _wav_response(request, found, headers, encoders, is_plain=name == "plain")
     return _encoded_response(request, found, headers, Compressed(name), encoders)
 
 
@@ -108,11 +108,16 @@ def _headers(found: Found, suffix: str, *, is_download: bool) -> dict[str, str]:
 
 
 async def _wav_response(
-    request: Request, found: Found, headers: dict[str, str], *, is_plain: bool
+    request: Request,
+    found: Found,
+    headers: dict[str, str],
+    encoders: Encoders,
+    *,
+    is_plain: bool,
 ) -> Response:
     readable = found.readable
-    # On a thread: of a thousand marks it is much to write.
-    head, etag = await to_thread.run_sync(_head, found, is_plain)
+    # On a thread: of 100,000 gaps it is much to write. On few, as they keep the loop waiting.
+    head, etag = await to_thread.run_sync(_head, found, is_plain, limiter=encoders.threads)
     padding = bytes(wav.padding(readable.format, readable.frames))
     total = len(head) + readable.frames * readable.format.frame_bytes + len(padding)
     headers |= {"accept-ranges": "bytes"}

@@ -17,33 +17,44 @@ from micwire.library.inspect import read_head
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One recording that somebody may hear.
+class Sound:
+    """The sound of one recording that somebody may hear.
 
     Args:
         recording: Its id.
         readable: Its WAV as it can be read now.
-        fields: What its sidecar says, or would say now.
         digest: The digest of its sound; None while it grows.
         is_there: Whether it may still be read; asked before each piece that is sent.
     """
 
     recording: str
     readable: Readable
-    fields: Mapping[str, Any]
     digest: str | None
     is_there: Callable[[], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Found(Sound):
+    """One recording that somebody may hear, with what is known of it.
+
+    Args:
+        fields: What its sidecar says, or would say now.
+    """
+
+    fields: Mapping[str, Any]
+
+
 Find = Callable[[Person, str], Awaitable[Found]]
 """Returns a recording by its id; raises the problem 404 for one that the person does not see."""
+Hear = Callable[[Person, str], Awaitable[Sound]]
+"""Returns no more than its sound, which takes no longer for a recording with many gaps."""
 
 
-def read_closed(data: Path, closed: Closed, is_there: Callable[[], bool]) -> Found | None:
-    """Return a recording that is over; None if its WAV is gone. Blocks.
+def hear_closed(data: Path, closed: Closed, is_there: Callable[[], bool]) -> Sound | None:
+    """Return the sound of a recording that is over; None if its WAV is gone. Blocks.
 
     The file says where its sound begins: it may have been made by another version, or by
-    another program. Without a sidecar it can be heard all the same.
+    another program.
     """
     path = data / f"{closed.path}.wav"
     offset = closed.audio_offset
@@ -54,6 +65,18 @@ def read_closed(data: Path, closed: Closed, is_there: Callable[[], bool]) -> Fou
         return None
     with contextlib.suppress(WavError):  # the sound may well be where it was written
         offset = layout(head, file_bytes).data_offset
+    readable = Readable(str(path), closed.format, offset, closed.frames)
+    return Sound(closed.recording, readable, closed.digest, is_there)
+
+
+def read_closed(data: Path, closed: Closed, is_there: Callable[[], bool]) -> Found | None:
+    """Return a recording that is over; None if its WAV is gone. Blocks.
+
+    Without a sidecar it can be heard all the same.
+    """
+    sound = hear_closed(data, closed, is_there)
+    if sound is None:
+        return None
     fields = {
         "recording": closed.recording,
         "status": closed.status,
@@ -61,6 +84,5 @@ def read_closed(data: Path, closed: Closed, is_there: Callable[[], bool]) -> Fou
         "frames": closed.frames,
     }
     with contextlib.suppress(OSError, ValueError, TypeError):
-        fields |= json.loads(path.with_suffix(".json").read_bytes())
-    readable = Readable(str(path), closed.format, offset, closed.frames)
-    return Found(closed.recording, readable, fields, closed.digest, is_there)
+        fields |= json.loads((data / f"{closed.path}.json").read_bytes())
+    return Found(sound.recording, sound.readable, sound.digest, is_there, fields)

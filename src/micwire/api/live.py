@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from micwire.api.audio import open_to_read, read_sound
 from micwire.api.endpoints import person_of
-from micwire.api.found import Find, Found
+from micwire.api.found import Hear, Sound
 from micwire.api.problems import ProblemError
 from micwire.core import wav
 from micwire.core.people import Person
@@ -27,50 +27,50 @@ _PIECE_BYTES = 128 << 10
 
 def live_response(
     request: Request,
-    found: Found,
+    sound: Sound,
     first_frame: int | None,
-    find: Find,
+    hear: Hear,
     is_stopping: Callable[[], bool],
 ) -> Response:
     """Return the sound from a frame on, until the recording ends.
 
     Args:
         request: A GET or HEAD request.
-        found: The recording.
+        sound: The recording.
         first_frame: Where to begin; None for what comes from now on.
-        find: Finds it again, to see whether there is more of it.
+        hear: Finds it again, to see whether there is more of it.
         is_stopping: Whether the server ends: nobody may keep it.
     """
     headers = {"cache-control": "no-store", "accept-ranges": "none"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type="audio/wav")
-    start = found.readable.frames if first_frame is None else first_frame
-    stream = _follow(found, start, person_of(request), find, is_stopping)
+    start = sound.readable.frames if first_frame is None else first_frame
+    stream = _follow(sound, start, person_of(request), hear, is_stopping)
     return StreamingResponse(stream, headers=headers, media_type="audio/wav")
 
 
 async def _follow(
-    found: Found, position: int, person: Person, find: Find, is_stopping: Callable[[], bool]
+    sound: Sound, position: int, person: Person, hear: Hear, is_stopping: Callable[[], bool]
 ) -> AsyncIterator[bytes]:
-    yield wav.stream_header(found.readable.format)
-    frame_bytes = found.readable.format.frame_bytes
+    yield wav.stream_header(sound.readable.format)
+    frame_bytes = sound.readable.format.frame_bytes
     step = max(1, _PIECE_BYTES // frame_bytes)
     descriptor = None  # a recording without frames may have no file yet
     try:
         while not is_stopping():
-            readable = found.readable
-            while position < readable.frames and found.is_there():
+            readable = sound.readable
+            while position < readable.frames and sound.is_there():
                 if descriptor is None:
                     descriptor = await to_thread.run_sync(open_to_read, readable.path)
                 frames = min(step, readable.frames - position)
                 offset = readable.data_offset + position * frame_bytes
                 yield await to_thread.run_sync(read_sound, descriptor, frames * frame_bytes, offset)
                 position += frames
-            if found.digest is not None or not found.is_there():
+            if sound.digest is not None or not sound.is_there():
                 return
             await anyio.sleep(LOOK_S)
             try:
-                found = await find(person, found.recording)
+                sound = await hear(person, sound.recording)
             except ProblemError:  # deleted
                 return
     finally:

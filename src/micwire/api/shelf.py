@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
-from micwire.api.found import Found, read_closed
+from micwire.api.found import Found, Sound, hear_closed, read_closed
 from micwire.api.problems import no_such_recording
 from micwire.core.edits import Change, Editable
 from micwire.core.errors import RegisterDamagedError
@@ -21,6 +21,9 @@ from micwire.core.people import Person
 from micwire.core.recording import Closed, RecordingState, sidecar_fields
 from micwire.core.wav import header_bytes
 from micwire.core.wire import is_uuid
+
+FACTS_THREADS = 2
+"""So many are described at once: each thread may keep the loop waiting for its turn."""
 
 
 class Recordings(Protocol):
@@ -60,6 +63,7 @@ class Shelf:
         self._data = data
         self._recorder = recorder
         self._library = library
+        self._threads = CapacityLimiter(FACTS_THREADS)
 
     async def record(self, person: Person, recording: str) -> Record:
         """Return a recording by its id.
@@ -88,8 +92,10 @@ class Shelf:
         """
         # On a thread: of 100,000 gaps it takes a while, and acks must not wait for it.
         if isinstance(found, RecordingState):
-            return await to_thread.run_sync(sidecar_fields, found.copy(), "recording", None)
-        return await to_thread.run_sync(self._read_sidecar, found)
+            return await to_thread.run_sync(
+                sidecar_fields, found.copy(), "recording", None, limiter=self._threads
+            )
+        return await to_thread.run_sync(self._read_sidecar, found, limiter=self._threads)
 
     def _read_sidecar(self, closed: Closed) -> dict[str, Any]:
         path = self._data / f"{closed.path}.json"
@@ -108,30 +114,50 @@ class Shelf:
         Raises:
             ProblemError: There is none, or it is not for this person, or its WAV is gone.
         """
-        record = await self.record(person, recording)
-        is_there = partial(self._is_there, recording)
+        record = await self._audible(person, recording)
         if isinstance(record, RecordingState):
-            growing = self._library.readable(recording)
-            closed: Closed | None = None
-            if growing is None:  # the library is behind at the beginning, and ahead at the end
-                closed = await to_thread.run_sync(self._library.closed, recording)
-            if closed is None:
-                return self._growing(record, growing, is_there)
-            record = closed
-        found = await to_thread.run_sync(read_closed, self._data, record, is_there)
+            sound = self._growing(record)
+            fields = await self.facts(record)  # of this very moment, too
+            return Found(recording, sound.readable, None, sound.is_there, fields)
+        is_there = partial(self._is_there, recording)
+        found = await to_thread.run_sync(
+            read_closed, self._data, record, is_there, limiter=self._threads
+        )
         if found is None:
             raise no_such_recording()
         return found
 
-    def _growing(
-        self, state: RecordingState, readable: Readable | None, is_there: Callable[[], bool]
-    ) -> Found:
+    async def hear(self, person: Person, recording: str) -> Sound:
+        """Return the sound of a recording; cheap, so that it may be asked often.
+
+        Raises:
+            ProblemError: There is none, or it is not for this person, or its WAV is gone.
+        """
+        record = await self._audible(person, recording)
+        if isinstance(record, RecordingState):
+            return self._growing(record)
+        sound = await to_thread.run_sync(
+            hear_closed, self._data, record, partial(self._is_there, recording)
+        )
+        if sound is None:
+            raise no_such_recording()
+        return sound
+
+    async def _audible(self, person: Person, recording: str) -> Record:
+        record = await self.record(person, recording)
+        if isinstance(record, RecordingState) and self._library.readable(recording) is None:
+            # The library is behind at the beginning, and ahead at the end.
+            closed = await to_thread.run_sync(self._library.closed, recording)
+            record = closed or record
+        return record
+
+    def _growing(self, state: RecordingState) -> Sound:
         about = state.about
+        readable = self._library.readable(about.recording)
         if readable is None:  # none of its frames is in a file
             path = str(self._data / f"{about.path}.wav")
             readable = Readable(path, about.format, header_bytes(about.format), 0)
-        fields = sidecar_fields(state, "recording", None)
-        return Found(about.recording, readable, fields, None, is_there)
+        return Sound(about.recording, readable, None, partial(self._is_there, about.recording))
 
     def _is_there(self, recording: str) -> bool:
         # A recording that grew when the download began may have been finished since; only

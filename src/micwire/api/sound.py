@@ -11,7 +11,7 @@ from starlette.responses import Response
 from micwire.api.audio import Encoders, SoundName, audio_response
 from micwire.api.endpoints import Answer, Endpoint, person_of, query_of
 from micwire.api.export import MAX_RECORDINGS, export_response
-from micwire.api.found import Find, Found
+from micwire.api.found import Find, Hear, Sound
 from micwire.api.live import live_response
 from micwire.core.people import Scope
 from micwire.core.wire import MAX_COUNT
@@ -67,14 +67,20 @@ class SoundRoutes:
 
     Args:
         find: Finds a recording for a person.
+        hear: Finds its sound only.
         peaks: The waveforms.
         is_stopping: Whether the server ends.
     """
 
     def __init__(
-        self, find: Find, peaks: PeakStore, is_stopping: Callable[[], bool] = lambda: False
+        self,
+        find: Find,
+        hear: Hear,
+        peaks: PeakStore,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._find = find
+        self._hear = hear
         self._is_stopping = is_stopping
         self._peak_store = peaks
         self._encoders = Encoders()
@@ -133,8 +139,8 @@ class SoundRoutes:
         What is heard is durable, and about a second old.
         """
         query = query_of(request, LiveQuery)
-        found = await self._find(person_of(request), request.path_params["recording"])
-        return live_response(request, found, query.first_frame, self._find, self._is_stopping)
+        sound = await self._hear(person_of(request), request.path_params["recording"])
+        return live_response(request, sound, query.first_frame, self._hear, self._is_stopping)
 
     async def export(self, request: Request) -> Response:
         """Return recordings as a zip: WAVs, sidecars and a manifest.
@@ -147,29 +153,29 @@ class SoundRoutes:
     async def get_peaks(self, request: Request) -> Response:
         """Return a recording's waveform: the lowest and the highest sample of each column."""
         query = query_of(request, PeaksQuery)
-        found = await self._find(person_of(request), request.path_params["recording"])
-        total = found.readable.frames
+        sound = await self._hear(person_of(request), request.path_params["recording"])
+        total = sound.readable.frames
         first = min(query.first_frame, total)
         frames = total - first if query.frames is None else min(query.frames, total - first)
         body = await to_thread.run_sync(
-            self._peaks_json, found, first, frames, min(query.columns, frames)
+            self._peaks_json, sound, first, frames, min(query.columns, frames)
         )
         return Response(
             body,
             media_type="application/json",
-            headers={"cache-control": "no-store" if found.digest is None else "private, no-cache"},
+            headers={"cache-control": "no-store" if sound.digest is None else "private, no-cache"},
         )
 
-    def _peaks_json(self, found: Found, first: int, frames: int, columns: int) -> bytes:
+    def _peaks_json(self, sound: Sound, first: int, frames: int, columns: int) -> bytes:
         """Return the body, made on a thread: of many channels it is much."""
-        peaks = self._peak_store.peaks(found.recording, found.readable, first, frames, columns)
+        peaks = self._peak_store.peaks(sound.recording, sound.readable, first, frames, columns)
         lowest, highest = peaks.columns.transpose(2, 1, 0).tolist()
         facts = {
             "first_frame": first,
             "frames": frames,
             "known_frames": peaks.known_frames,
             "columns": len(peaks.columns),
-            "channels": found.readable.format.channels,
+            "channels": sound.readable.format.channels,
             "min": lowest,
             "max": highest,
         }

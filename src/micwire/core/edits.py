@@ -8,7 +8,7 @@ first.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from micwire.core.errors import MicwireError
@@ -84,7 +84,7 @@ class Editable:
             "tags": list(self.tags),
             "notes": self.notes,
             "hold": self.hold,
-            "marks": [asdict(mark) for mark in sorted(self.marks, key=lambda mark: mark.frame)],
+            "marks": [mark.facts() for mark in sorted(self.marks, key=lambda mark: mark.frame)],
         }
 
     @property

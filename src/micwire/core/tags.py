@@ -275,11 +275,12 @@ def _cues(fields: Fields) -> bytes:
     points = sorted(point for point in points if point[0] + point[1] <= _MAX_POSITION)
     if not points:
         return b""
-    cue = len(points).to_bytes(4, "little")
-    texts = b""
+    # Lists, as there may be 100,000 of them: adding to bytes copies all before each time.
+    cue = [len(points).to_bytes(4, "little")]
+    texts = [b"adtl"]
     for number, (frame, frames, label) in enumerate(points, 1):
-        cue += _CUE.pack(number, frame, b"data", 0, 0, frame)
-        texts += _chunk(b"labl", _LABEL.pack(number) + _utf8(label) + b"\0")
+        cue.append(_CUE.pack(number, frame, b"data", 0, 0, frame))
+        texts.append(_chunk(b"labl", _LABEL.pack(number) + _utf8(label) + b"\0"))
         if frames:
-            texts += _chunk(b"ltxt", _REGION.pack(number, frames, b"rgn ", 0, 0, 0, 0))
-    return _chunk(b"cue ", cue) + _chunk(b"LIST", b"adtl" + texts)
+            texts.append(_chunk(b"ltxt", _REGION.pack(number, frames, b"rgn ", 0, 0, 0, 0)))
+    return _chunk(b"cue ", b"".join(cue)) + _chunk(b"LIST", b"".join(texts))

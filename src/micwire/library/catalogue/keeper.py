@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -285,7 +285,9 @@ class CatalogueKeeper:
             for recording in ids:  # before they are read: what changes from here on is news again
                 del self._news[recording]
             try:
-                live, rest = self._live_filings(ids)
+                states = self._live_states(ids)
+                rest = [recording for recording in ids if recording not in states]
+                live = await to_thread.run_sync(_live_filings, states)
                 closed = await to_thread.run_sync(self._closed_filings, rest)
                 filings = live + closed
                 gone = set(ids) - {filing.entry.recording for filing in filings}
@@ -295,16 +297,10 @@ class CatalogueKeeper:
                 self._news |= dict.fromkeys(ids)
                 raise
 
-    def _live_filings(self, ids: Iterable[str]) -> tuple[list[Filing], list[str]]:
-        filings, rest = [], []
-        for recording in ids:
-            state = self._unfinished().state(recording)
-            if state is None:
-                rest.append(recording)
-            else:
-                fields = sidecar_fields(state, "recording", None)
-                filings.append(filing_of(fields, state.about.path))
-        return filings, rest
+    def _live_states(self, ids: Iterable[str]) -> dict[str, RecordingState]:
+        unfinished = self._unfinished()
+        found = ((recording, unfinished.state(recording)) for recording in ids)
+        return {recording: state.copy() for recording, state in found if state is not None}
 
     def _closed_filings(self, ids: Iterable[str]) -> list[Filing]:
         """Return what is known of recordings that are over; blocks."""
@@ -375,6 +371,14 @@ class CatalogueKeeper:
         self._log.warning(
             "a recording is left out of the catalogue", path=problem.path, reason=problem.sentence
         )
+
+
+def _live_filings(states: Mapping[str, RecordingState]) -> list[Filing]:
+    """Return what is known of recordings that go on; of 100,000 gaps it takes a while."""
+    return [
+        filing_of(sidecar_fields(state, "recording", None), state.about.path)
+        for state in states.values()
+    ]
 
 
 def _url(address: str, data: Path) -> Any:
