@@ -331,3 +331,24 @@ def test_a_store_that_cannot_be_read_lets_nobody_in_and_says_so(tmp_path: Path) 
             assert refused.code == "storage-failed"
 
     asyncio.run(run())
+
+
+def test_behind_a_proxy_that_calls_by_another_name_our_pages_are_those_of_the_public_address(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna", public_url="https://mic.example/rec") as here:
+            browser = here.browser()
+            browser.headers = {"origin": "https://mic.example"}
+            answer = await browser.call(
+                "POST", "/api/v1/session", json={"user": "anna", "password": PASSWORDS["anna"]}
+            )
+            assert answer.status_code == 204
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            assert cookie.startswith("__Host-micwire=")
+            for origin, name in (("https://mic.example", "anna"), ("https://evil.example", "")):
+                headers = {"origin": origin, "cookie": cookie}
+                answer = await here.browser().call("GET", "/api/v1/me", headers=headers)
+                assert answer.json()["name"] == name
+
+    asyncio.run(run())
