@@ -8,11 +8,14 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+import structlog
 
 from micwire.core.errors import AccessError, MicwireError, RegisterDamagedError, StorageFailedError
 from micwire.core.interfaces import Admit, Analysis, Library
@@ -26,6 +29,8 @@ from micwire.core.wire import MAX_COUNT, Open, Opened
 from micwire.events import Events, Happening
 from micwire.link import Connection, Live
 from micwire.unfinished import Unfinished
+
+T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 10.0
 UNFINISHED_SHARE = 5
@@ -74,6 +79,10 @@ class Host(Protocol):
         """Nothing more can be made durable."""
         ...
 
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Let something go on by itself, until the recorder ends."""
+        ...
+
 
 class Opener:
     """Answers each `open`.
@@ -119,7 +128,7 @@ class Opener:
         lock = self._unfinished.lock(message.recording)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S), lock:
-                person = await connection.identify(message.ticket)
+                person = await self._asked(lambda: connection.identify(message.ticket))
                 if person is None:
                     self._host.refuse(connection, "unauthenticated", "sign in first", frames=0)
                 elif not person.may(Scope.RECORD):
@@ -128,7 +137,7 @@ class Opener:
                     await self._open_alone(connection, message, person)
         except TimeoutError:
             self._host.refuse(
-                connection, "storage-failed", "the server's disk does not answer; try again later"
+                connection, "storage-failed", "the server does not answer in time; try again later"
             )
             self._end_orphan(message.recording, connection)
         except OSError as error:
@@ -142,13 +151,37 @@ class Opener:
             self._host.fail(error)
         except AccessError:
             self._host.refuse(
-                connection, "storage-failed", "who asks can't be looked up now", frames=0
+                connection,
+                "storage-failed",
+                "who may record can't be told now; try again later",
+                frames=0,
             )
         except RegisterDamagedError:
             self._host.refuse(
                 connection, "storage-failed", "what is known of this recording is damaged", frames=0
             )
+        except Exception as error:  # a mistake of ours; the link is due an answer all the same
+            _log("a recording can't be opened", error)
+            self._host.refuse(connection, "storage-failed", "try again later", frames=0)
         connection.wake()
+
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask those who know the people. What is wrong with them is this one link's trouble.
+
+        Raises:
+            AccessError: They failed, whatever the reason.
+        """
+        # A task of its own: what blocks on a thread can't be cancelled, and the link is due
+        # an answer in time.
+        task = self._host.spawn(_answered(question))
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        answer = AccessError("who asked gave up") if task.cancelled() else task.result()
+        if isinstance(answer, AccessError):
+            raise answer
+        return answer
 
     async def _open_alone(self, connection: Connection, message: Open, person: Person) -> None:
         key = recording_bytes(message.recording)
@@ -202,7 +235,8 @@ class Opener:
         self, connection: Connection, message: Open, live: Live | None, person: Person
     ) -> float | None:
         """Return how many seconds the recording may have; None once the link is refused."""
-        verdict = await self._admit(person, message, None if live is None else live.state)
+        state = None if live is None else live.state
+        verdict = await self._asked(lambda: self._admit(person, message, state))
         if isinstance(verdict, str):
             frames = 0 if live is None else live.state.frames
             self._host.refuse(connection, "quota", verdict, frames=frames)
@@ -374,6 +408,21 @@ class Opener:
             is_ending=is_ending,
             max_frames=max_frames,
         )
+
+
+async def _answered(question: Callable[[], Awaitable[T]]) -> T | AccessError:
+    try:
+        return await question()
+    except Exception as error:  # anything: they may be the host application's
+        _log("who may record can't be told", error)
+        return AccessError(type(error).__name__)
+
+
+def _log(event: str, error: Exception) -> None:
+    # Not what it says: the text may hold a secret, such as the address of a database.
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+    structlog.get_logger("micwire").error(event, error=type(error).__name__, where=where)
 
 
 async def without_limit(person: Person, message: Open, state: RecordingState | None) -> float | str:

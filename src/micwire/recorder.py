@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import isfinite
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +40,8 @@ from micwire.events import Events, Happening
 from micwire.link import Connection, Live, everybody
 from micwire.opening import Opener, RecorderSettings, without_limit
 from micwire.unfinished import Unfinished
+
+T = TypeVar("T")
 
 _FRAMES = Kind.FRAMES
 OPEN_TIMEOUT_S = 5.0
@@ -126,7 +129,7 @@ class Recorder:
         self._free_bytes: int | None = None
         self._full: set[str] = set()
         self._is_room_low = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._all_closed = asyncio.Event()
 
     # ---- life --------------------------------------------------------------------
@@ -153,8 +156,8 @@ class Recorder:
         for live in self._unfinished.lives.values():
             if live.state.about.plain:
                 self._unfinished.end(live, Ending("interrupted"))
-        self._spawn(self._acks.heartbeat(self._connections))
-        self._spawn(self._keep_house())
+        self.spawn(self._acks.heartbeat(self._connections))
+        self.spawn(self._keep_house())
 
     async def stop(self) -> None:
         """Take nothing new, make all durable, say so, and close every link with 1012."""
@@ -198,10 +201,12 @@ class Recorder:
             self._all_closed.clear()
             await self._all_closed.wait()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Let something go on by itself, until the recorder ends."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # ---- what others may know ----------------------------------------------------
 
@@ -349,7 +354,7 @@ class Recorder:
         live = connection.live
         match event:
             case OpenAsked(message):
-                self._spawn(self._opener.open(connection, message))
+                self.spawn(self._opener.open(connection, message))
             case Refused(code, _):
                 self.counters.errors[code] = self.counters.errors.get(code, 0) + 1
                 if live is not None and connection.is_plain:
@@ -369,7 +374,7 @@ class Recorder:
                 self.refuse(connection, "forbidden", "the recording is on hold: it is kept")
             case DiscardAsked():
                 self._editor.hide(live)
-                self._spawn(self._discard(live))
+                self.spawn(self._discard(live))
 
     async def _discard(self, live: Live) -> None:
         with contextlib.suppress(StorageFailedError):  # everybody has been told
@@ -392,7 +397,7 @@ class Recorder:
         if connection.results is None or self.is_stopping:
             self._tell_finished(connection, closed)
         else:
-            self._spawn(self._finish_behind_results(connection, connection.results, closed))
+            self.spawn(self._finish_behind_results(connection, connection.results, closed))
 
     async def _finish_behind_results(
         self, connection: Connection, results: ResultReader, closed: Closed
