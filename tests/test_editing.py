@@ -13,8 +13,20 @@ from typing import Any
 
 import pytest
 
-from micwire.core.edits import BadMarkError, Change, Editable, GoneError, HeldError
-from micwire.core.errors import MicwireError, RegisterDamagedError, StorageFullError
+from micwire.core.edits import (
+    BadMarkError,
+    Change,
+    Editable,
+    GoneError,
+    HeldError,
+    LockedError,
+)
+from micwire.core.errors import (
+    MicwireError,
+    RegisterDamagedError,
+    StorageFailedError,
+    StorageFullError,
+)
 from micwire.core.recording import MarkEntry
 from micwire.core.wire import Audio, Mark
 from micwire.editing import Deletion
@@ -473,6 +485,182 @@ def test_a_sidecar_that_somebody_spoilt_is_not_written_over_and_may_be_deleted()
                 with pytest.raises(RegisterDamagedError, match=r"\.json is no sidecar"):
                     await server.recorder.edit(recording, titled("x"))
                 assert files.content(path) == rubbish
+            await server.recorder.delete(recording, why="test", by="")
+            assert is_gone(server, recording)
+
+    asyncio.run(run())
+
+
+# ---- files that the server may not touch ----------------------------------------------
+
+REFUSALS = [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR]
+
+
+def is_in_day_folder(recording: str) -> Callable[[str], bool]:
+    return lambda path: f"_{recording[:8]}" in path and "/.micwire/" not in path
+
+
+async def until_gone(server: Server, recording: str) -> None:
+    async with asyncio.timeout(5):
+        while not is_gone(server, recording):  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+@pytest.mark.parametrize("prepare", [speak, record], ids=["streaming", "over"])
+def test_files_that_can_not_be_removed_are_the_trouble_of_one_recording(
+    prepare: Prepare, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, client, other = new_disk(), new_client(), new_client(2)
+    recording = client.sound.recording
+
+    async def run() -> None:
+        files.fail("unlink", error, where=is_in_day_folder(recording))
+        async with serving(files) as server:
+            await prepare(server, client)
+            await speak(server, other, 100)
+            await server.recorder.delete(recording, why="test", by="")
+            await speak_on(other)
+            assert server.recorder.error is None
+            assert server.recorder.was_deleted(recording)
+        for _ in range(2):  # it is no trouble for a start, either
+            async with serving(files) as server:
+                await asyncio.sleep(0.02)
+                assert server.recorder.error is None
+                closed = server.library.closed(recording)
+                assert closed is not None
+                assert (closed.status, closed.path) == ("deleted", "")
+                assert not await client.open(server)
+        monkeypatch.setattr("micwire.library.writer.TRY_AGAIN_S", 0.01)
+        async with serving(files) as server:
+            await asyncio.sleep(0.02)
+            assert not is_gone(server, recording)
+            files.heal()
+            await until_gone(server, recording)
+
+    async def speak_on(client: Client) -> None:
+        await client.speak(FRAMES)
+        assert await client.finish()
+        client.hang_up()
+
+    asyncio.run(run())
+
+
+def test_what_could_not_be_removed_goes_at_the_next_start() -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            files.fail("names", errno.EACCES, where=lambda path: path == f"{DATA}/2026-11-22")
+            await server.recorder.delete(recording, why="test", by="")
+            assert server.recorder.error is None
+            assert not is_gone(server, recording)
+        files.heal()
+        files.cut_power(1, Survivors.NOTHING)
+        async with serving(files) as server:
+            assert is_gone(server, recording)
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_fails_to_remove_a_file_has_failed() -> None:
+    files, client = new_disk(), new_client()
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            files.fail("unlink", errno.EIO, where=is_in_day_folder(client.sound.recording))
+            with pytest.raises(StorageFailedError):
+                await server.recorder.delete(client.sound.recording, why="test", by="")
+            assert server.recorder.error is not None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("call", ["rename", "open"])
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.EXDEV])
+def test_an_edit_that_can_not_be_written_is_refused_and_nothing_has_failed(
+    call: str, error: int
+) -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            files.fail(call, error, where=is_in_day_folder(recording))
+            with pytest.raises(LockedError, match="allow it to write"):
+                await server.recorder.edit(recording, titled("x"))
+            assert server.recorder.error is None
+            files.heal()
+            assert facts_of(server, recording)["title"] is None
+            await server.recorder.edit(recording, titled("y"))
+            assert facts_of(server, recording, is_durable=True)["title"] == "y"
+
+    asyncio.run(run())
+
+
+def test_notes_that_say_nothing_hinder_no_start_and_no_other_deletion() -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+    notes = {"x": b"{", "y": b"", "z": b"[]", "a": b'{"recording": "a"}'}
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            files.fail("unlink", errno.EACCES, where=is_in_day_folder(recording))
+            await server.recorder.delete(recording, why="test", by="")
+        files.heal()
+        for name, content in notes.items():
+            descriptor = files.open(f"{DATA}/.micwire/deleting/{name}", create=True)
+            files.write(descriptor, [content], 0)
+            files.close(descriptor)
+        async with serving(files) as server:
+            assert server.recorder.error is None
+            left = [path for path in files.paths() if "/deleting/" in path]
+            assert sorted(path.rpartition("/")[2] for path in left) == sorted(notes)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("prepare", [speak, record], ids=["streaming", "over"])
+def test_what_was_derived_hinders_no_deletion(prepare: Prepare) -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+
+    def forget(recording: str) -> None:
+        raise OSError(errno.EIO, "the peaks are on a bad block")
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await prepare(server, client)
+            server.library._afterwards._on_deleted = forget
+            await server.recorder.delete(recording, why="test", by="")
+            async with asyncio.timeout(5):
+                while (closed := server.library.closed(recording)) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert closed.status == "deleted"
+            await asyncio.sleep(0.02)
+            assert server.recorder.error is None
+        async with serving(files) as server:
+            assert is_gone(server, recording)
+
+    asyncio.run(run())
+
+
+def test_headers_that_were_kept_when_it_was_mended_go_with_it() -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            closed = server.library.closed(recording)
+            assert closed is not None
+            for name in (".wav.header.bak", ".wav.header.2.bak"):
+                files.close(files.open(f"{DATA}/{closed.path}{name}", create=True))
             await server.recorder.delete(recording, why="test", by="")
             assert is_gone(server, recording)
 

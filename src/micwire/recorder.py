@@ -297,6 +297,7 @@ class Recorder:
 
         Raises:
             GoneError: There is no such recording.
+            LockedError: The server may not change its files.
             StorageFullError: There is no room.
             StorageFailedError: A write or sync failed.
             Exception: What `change` has raised; nothing is changed.
@@ -314,6 +315,7 @@ class Recorder:
         Raises:
             GoneError: There is no such recording.
             HeldError: It is on hold.
+            LockedError: Whether it is on hold can't be read.
             StorageFullError: There is no room to note it; it is still there.
             StorageFailedError: A write or sync failed.
         """

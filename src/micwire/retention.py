@@ -25,7 +25,7 @@ from micwire.core.catalogue import (
     filing_of,
     microseconds,
 )
-from micwire.core.edits import GoneError, HeldError
+from micwire.core.edits import GoneError, HeldError, LockedError
 from micwire.core.errors import MicwireError, RegisterDamagedError
 from micwire.core.keeping import KeepRules
 from micwire.core.recording import Closed
@@ -200,7 +200,7 @@ class Retention:
                     continue
                 try:
                     await self._recordings.delete(entry.recording)
-                except (GoneError, HeldError):  # somebody was faster
+                except (GoneError, HeldError, LockedError):  # or somebody was faster
                     continue
                 deleted += 1
                 self._begun.pop(entry.recording, None)

@@ -21,6 +21,7 @@ _STATUSES = {
     "not-found": 404,
     "held": 409,
     "bad-mark": 409,
+    "locked": 409,
     "storage-failed": 503,
     "catalogue-unavailable": 503,
     "storage-full": 507,

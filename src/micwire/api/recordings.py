@@ -57,8 +57,11 @@ class RecordingRoutes:
         listed, detail = {200: Answer("A page.", Listed)}, {200: Answer("It.", Detail)}
         tags = {200: Answer("The tags.", Tags)}
         gone, set_ = {204: Answer("Gone.")}, {201: Answer("It is set.", MarkInfo)}
-        stale = _FULL | {412: "It is not as `If-Match` says any more."}
-        held = _FULL | {409: "It is on hold."}
+        stale = _FULL | {
+            409: "The server may not write to its files.",
+            412: "It is not as `If-Match` says any more.",
+        }
+        held = _FULL | {409: "It is on hold, or its files can't be read."}
         too_far = _FULL | {409: "It lies behind the end, or there are too many."}
         read, manage = Scope.READ, Scope.MANAGE
         return [

@@ -33,6 +33,12 @@ class HeldError(MicwireError):
     code = "held"
 
 
+class LockedError(MicwireError):
+    """The recording's files can't be read or changed, as the server may not; nothing was done."""
+
+    code = "locked"
+
+
 class BadMarkError(MicwireError):
     """A mark that can't be set there, or that there is none of; the text says which."""
 

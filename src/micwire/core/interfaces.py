@@ -199,6 +199,7 @@ class Library(Protocol):
 
         Raises:
             GoneError: Its sidecar is gone.
+            LockedError: The server may not read or replace it.
         """
         ...
 

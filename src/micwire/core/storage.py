@@ -10,11 +10,34 @@ from micwire.core.errors import StorageFailedError
 from micwire.core.interfaces import Files
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE})
+_NOT_ALLOWED = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EXDEV,
+        errno.EBUSY,
+        errno.ELOOP,
+        errno.ETXTBSY,
+    }
+)
 
 
 def is_no_room(error: OSError) -> bool:
     """Tell 'no room', which may come back, from a failing disk, which ends the process."""
     return error.errno in _NO_ROOM
+
+
+def is_not_allowed(error: OSError) -> bool:
+    """Tell what the system does not allow with this path from a failing disk.
+
+    Somebody has made a folder read-only, mounted another disk there, or put something else
+    in its place. Where one recording's files are concerned that is this recording's
+    trouble alone; a sync never fails with these.
+    """
+    return error.errno in _NOT_ALLOWED
 
 
 def is_out_of_descriptors(error: OSError) -> bool:

@@ -69,7 +69,13 @@ def replace_file(
     files: Files, path: str, scratch: str, text: str, *, is_synced: bool = True
 ) -> None:
     """Put `text` where `path` is, whole or not at all; the caller syncs the directory."""
-    descriptor = files.open(scratch, create=True)
+    write_file(files, scratch, text, is_synced=is_synced)
+    files.rename(scratch, path)
+
+
+def write_file(files: Files, path: str, text: str, *, is_synced: bool = True) -> None:
+    """Write a file of our own, in the place of what is in it; its name is not synced."""
+    descriptor = files.open(path, create=True)
     try:
         data = text.encode()
         files.truncate(descriptor, 0)
@@ -78,4 +84,3 @@ def replace_file(
             sync_or_fail(files, descriptor)
     finally:
         files.close(descriptor)
-    files.rename(scratch, path)

@@ -21,7 +21,7 @@ from micwire.core.records import Kind, Record, recording_bytes
 from micwire.core.storage import is_no_room, is_out_of_descriptors, sync_directory_or_fail
 from micwire.core.tags import stored_tags
 from micwire.library.closed import ClosedRegister, replace_file
-from micwire.library.over import SUFFIXES, Over
+from micwire.library.over import Over, gone_as
 from micwire.library.wavfile import WavFile, WavMissingError
 
 FLUSH_BYTES = 48 << 10
@@ -32,6 +32,8 @@ SYNC_S = 10.0
 MAX_UNSYNCED_BYTES = 8 << 20
 """A fast upload is synced in pieces: one large sync would hold up the journal's."""
 SIDECAR_S = 30.0
+TRY_AGAIN_S = 300.0
+"""How often files of deleted recordings are tried that could not be removed."""
 MAX_WAITING_BYTES = 64 << 20
 """Beyond this the journal waits for the WAVs: memory stays bounded on a slow disk."""
 _TICK_S = 0.25
@@ -115,7 +117,6 @@ class WavWriter:
         self._oldest_pins = oldest_pins
         self._backlog_bytes = backlog_bytes
         self._max_backlog_bytes = max_backlog_bytes
-        self._on_deleted = on_deleted
         self._entries: dict[bytes, _Entry] = {}
         self._directories: set[str] = set()
         """Directories whose names are durable, as far as this process knows."""
@@ -130,6 +131,7 @@ class WavWriter:
         self._is_over = False
         self._is_full = False
         self._last_tend = self._last_room = float("-inf")
+        self._last_try = time.monotonic()
         self._events: LibraryEvents | None = None
         self._thread = threading.Thread(target=self._run, name="micwire-library", daemon=True)
 
@@ -451,6 +453,9 @@ class WavWriter:
             has_grown = entry.state.frames > entry.sidecar_frames
             if entry.is_sidecar_stale or (has_grown and now - entry.last_sidecar >= SIDECAR_S):
                 self._write_sidecar(entry, "recording", None)
+        if now - self._last_try >= TRY_AGAIN_S:
+            self._last_try = now
+            self._afterwards.try_again()
         if now - self._last_room >= _ROOM_S:
             self._last_room = now
             self._tell().room(self._files.wav.free_bytes(self._data))
@@ -519,15 +524,9 @@ class WavWriter:
 
     def _delete(self, key: bytes, entry: _Entry) -> None:
         about = entry.state.about
-        # What remains of it is that it was deleted, and nothing that was in it.
-        closed = Closed(about.recording, "deleted", "", about.format, "", entry.state.epoch, 0, "")
-        self._with_room(lambda: self._register.put(closed))
-        self._files.wav.unlink(entry.wav.path)
-        for suffix in SUFFIXES[1:]:  # what analyzers said of it, too
-            self._files.sidecar.unlink(f"{self._data}/{entry.state.about.path}{suffix}")
-        self._on_deleted(about.recording)
-        self._with_room(lambda: self._sync_names([entry]))
-        self._close(key, closed)
+        gone = gone_as(about.recording, about.format, about.path, entry.state.epoch)
+        self._with_room(lambda: self._afterwards.delete_unfinished(gone))
+        self._close(key, replace(gone, path=""))
 
     def _close(self, key: bytes, closed: Closed) -> None:
         if closed.status != "deleted":
