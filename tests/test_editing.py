@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -27,7 +28,7 @@ from micwire.core.errors import (
     StorageFailedError,
     StorageFullError,
 )
-from micwire.core.recording import MarkEntry
+from micwire.core.recording import Closed, MarkEntry
 from micwire.core.wire import Audio, Mark
 from micwire.editing import Deletion
 from micwire.events import Happening
@@ -662,6 +663,38 @@ def test_headers_that_were_kept_when_it_was_mended_go_with_it() -> None:
             for name in (".wav.header.bak", ".wav.header.2.bak"):
                 files.close(files.open(f"{DATA}/{closed.path}{name}", create=True))
             await server.recorder.delete(recording, why="test", by="")
+            assert is_gone(server, recording)
+
+    asyncio.run(run())
+
+
+def test_an_open_that_hangs_on_the_disk_does_not_undo_the_deletion_that_overtook_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("micwire.opening.ANSWER_TIMEOUT_S", 0.05)
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+    may_go_on, has_gone_on = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            reopen = server.library.reopen
+
+            def hang(closed: Closed) -> Closed:
+                may_go_on.wait()
+                try:
+                    return reopen(closed)
+                finally:
+                    has_gone_on.set()
+
+            monkeypatch.setattr(server.library, "reopen", hang)
+            assert not await client.open(server)
+            await server.recorder.delete(recording, why="test", by="")
+            may_go_on.set()
+            assert await asyncio.to_thread(has_gone_on.wait, 5)
+            assert is_gone(server, recording)
+        async with serving(files) as server:
             assert is_gone(server, recording)
 
     asyncio.run(run())

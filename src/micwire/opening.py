@@ -368,6 +368,9 @@ class Opener:
             )
         else:
             closed = await asyncio.to_thread(self._library.reopen, closed)
+            if closed.status == "deleted":
+                self._host.refuse(connection, "deleted", "the recording was deleted", frames=0)
+                return
             state = RecordingState(
                 About(closed.recording, closed.key_hash, closed.format, closed.path, ""),
                 epoch=closed.epoch,

@@ -188,7 +188,10 @@ class Library(Protocol):
         ...
 
     def reopen(self, closed: Closed) -> Closed:
-        """Grant a further epoch on a recording that is over, durably. Blocks."""
+        """Grant a further epoch on a recording that is over, durably. Blocks.
+
+        Returns what is known of it now: of one that was deleted meanwhile only that.
+        """
         ...
 
     def edit(self, closed: Closed, change: Change) -> None:

@@ -4,6 +4,8 @@ It answers a late `open` after any number of restarts: finished, interrupted, de
 """
 
 import itertools
+import threading
+from dataclasses import replace
 
 from micwire.core.errors import RegisterDamagedError
 from micwire.core.interfaces import Files
@@ -25,6 +27,8 @@ class ClosedRegister:
         self._scratch = scratch
         self._numbers = itertools.count()
         self._files = files
+        self._locks = [threading.Lock() for _ in range(256)]
+        """One for each directory: two that alter an entry don't pass each other."""
         self._made: set[str] = set()
         """Directories whose names are durable, as far as this process knows."""
 
@@ -46,6 +50,27 @@ class ClosedRegister:
 
     def put(self, closed: Closed) -> None:
         """Write an entry, durably, in the place of an earlier one."""
+        with self._lock(closed.recording):
+            self._put(closed)
+
+    def reopen(self, closed: Closed) -> Closed:
+        """Grant a further epoch, durably, and return the entry; unaltered if it was deleted.
+
+        Args:
+            closed: The entry as somebody has read it, perhaps long ago.
+        """
+        with self._lock(closed.recording):
+            newest = self.get(closed.recording) or closed
+            if newest.status == "deleted":
+                return newest
+            further = replace(newest, epoch=newest.epoch + 1)
+            self._put(further)
+            return further
+
+    def _lock(self, recording: str) -> threading.Lock:
+        return self._locks[int(recording[:2], 16)]
+
+    def _put(self, closed: Closed) -> None:
         directory, path = self._place(closed.recording)
         if directory not in self._made:
             # One that is there may have been made by a process that died before the sync.

@@ -273,9 +273,7 @@ class WavWriter:
 
     def reopen(self, closed: Closed) -> Closed:
         """Grant a further epoch on a recording that is over, durably. Blocks."""
-        further = replace(closed, epoch=closed.epoch + 1)
-        self._register.put(further)
-        return further
+        return self._register.reopen(closed)
 
     def edit(self, closed: Closed, change: Change) -> None:
         """Change what is said of a recording that is over; see `Library.edit`. Blocks."""
