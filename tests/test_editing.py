@@ -698,3 +698,34 @@ def test_an_open_that_hangs_on_the_disk_does_not_undo_the_deletion_that_overtook
             assert is_gone(server, recording)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("prepare", [speak, record], ids=["streaming", "over"])
+def test_nobody_waits_for_many_deletions_to_begin_a_recording(prepare: Prepare) -> None:
+    may_go_on = threading.Event()
+
+    def note(deletion: Deletion) -> None:
+        assert may_go_on.wait(20)
+
+    async def run() -> None:
+        async with serving(new_disk()) as server:
+            server.recorder._editor._note_deletion = note
+            clients = [new_client(number) for number in range(1, 50)]
+            for client in clients:
+                await prepare(server, client)
+            deleting = [
+                asyncio.create_task(
+                    server.recorder.delete(client.sound.recording, why="test", by="")
+                )
+                for client in clients
+            ]
+            await asyncio.sleep(0.05)
+            try:
+                async with asyncio.timeout(5):
+                    await record(server, new_client(50))
+                    await server.recorder.edit(new_client(50).sound.recording, titled("t"))
+            finally:
+                may_go_on.set()
+            await asyncio.gather(*deleting)
+
+    asyncio.run(run())

@@ -5,12 +5,13 @@ unfinished changes by the log alone, like everything else about it; what is over
 changed by the library, on a thread.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
+
+from anyio import CapacityLimiter, to_thread
 
 from micwire.core.edits import Change, Editable, GoneError, unless_held
 from micwire.core.errors import (
@@ -28,6 +29,9 @@ from micwire.link import Connection, Live
 from micwire.unfinished import Unfinished
 
 Result = TypeVar("Result")
+
+AT_ONCE = 2
+"""So many threads edit, and so many delete; an `open` waits for none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Editor:
         self._analysis = analysis
         self._events = events
         self._note_deletion = note_deletion
+        self._edits = CapacityLimiter(AT_ONCE)
+        self._deletions = CapacityLimiter(AT_ONCE)
 
     async def edit(self, recording: str, change: Change) -> None:
         """Change what is said of a recording; see `Recorder.edit`."""
@@ -104,9 +110,9 @@ class Editor:
                 owner = live.state.about.owner
                 await self._edit_live(live, change)
             else:
-                closed = await self._closed(recording)
+                closed = await self._closed(recording, self._edits)
                 owner = closed.owner
-                await self._on_thread(partial(self._library.edit, closed, change))
+                await self._on_thread(self._edits, partial(self._library.edit, closed, change))
         self._events.tell(Happening.CHANGED, recording, owner)
 
     async def _edit_live(self, live: Live, change: Change) -> None:
@@ -126,7 +132,8 @@ class Editor:
                 unless_held(Editable.of(live.state))
                 await self._delete_live(live, why, by)
             else:
-                await self._delete_closed(await self._closed(recording), why, by)
+                closed = await self._closed(recording, self._deletions)
+                await self._delete_closed(closed, why, by)
 
     async def _delete_live(self, live: Live, why: str, by: str) -> None:
         owner = live.owner
@@ -156,22 +163,22 @@ class Editor:
             note = Deletion(about.recording, about.owner, why, by)
             # Without room it goes unnoted: deleting is what makes room.
             with contextlib.suppress(StorageFullError):
-                await self._on_thread(partial(self._note_deletion, note))
+                await self._on_thread(self._deletions, partial(self._note_deletion, note))
         await self._unfinished.commit(Record(Kind.DELETE, live.key, epoch=live.state.epoch))
 
     async def _delete_closed(self, closed: Closed, why: str, by: str) -> None:
         with contextlib.suppress(GoneError, RegisterDamagedError):
             # Nobody can hold what nobody can read.
-            await self._on_thread(partial(self._library.edit, closed, unless_held))
+            await self._on_thread(self._deletions, partial(self._library.edit, closed, unless_held))
         if self._note_deletion is not None:
             note = Deletion(closed.recording, closed.owner, why, by)
-            await self._on_thread(partial(self._note_deletion, note))
+            await self._on_thread(self._deletions, partial(self._note_deletion, note))
         key = recording_bytes(closed.recording)
         self._unfinished.deleted.add(key)
         if self._analysis is not None:  # analyzers may still be writing down what they heard
             self._analysis.forget(key)
         try:
-            await self._on_thread(partial(self._library.delete, closed))
+            await self._on_thread(self._deletions, partial(self._library.delete, closed))
         except StorageFullError:
             self._unfinished.deleted.discard(key)
             raise
@@ -188,15 +195,15 @@ class Editor:
             return None
         return live
 
-    async def _closed(self, recording: str) -> Closed:
-        closed = await self._on_thread(partial(self._library.closed, recording))
+    async def _closed(self, recording: str, threads: CapacityLimiter) -> Closed:
+        closed = await self._on_thread(threads, partial(self._library.closed, recording))
         if closed is None or closed.status == "deleted":
             raise GoneError("there is no such recording")
         return closed
 
-    async def _on_thread(self, call: Callable[[], Result]) -> Result:
+    async def _on_thread(self, threads: CapacityLimiter, call: Callable[[], Result]) -> Result:
         try:
-            return await asyncio.to_thread(call)
+            return await to_thread.run_sync(call, limiter=threads)
         except OSError as error:
             if is_no_room(error):
                 raise StorageFullError("there is no room left on the server") from error

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from micwire.access.attempts import Attempts
 from micwire.access.audit import Audit
@@ -26,6 +26,8 @@ from micwire.core.people import LOCAL, Person, Scope
 
 ALL = frozenset(Scope)
 DAY_S = 86_400.0
+LOOK_AT_ONCE = 4
+"""So many threads look up who asks: nobody waits for downloads, which use others."""
 HOST_PERSON = "micwire.person"
 """Key of an ASGI scope: a Person, or None, whom an application around us has let in."""
 
@@ -100,6 +102,7 @@ class Desk:
         self._origin = origin_of(public_url)
         self._clock = clock
         self._passwords = Passwords()
+        self._looking = CapacityLimiter(LOOK_AT_ONCE)
         self._attempts = Attempts()
         self._tickets = Tickets()
         self._start_hash = ""
@@ -144,7 +147,8 @@ class Desk:
         """Return who asks, and how we know."""
         if HOST_PERSON in request:  # the application around us knows its own people
             return Visitor(request[HOST_PERSON], Mode.HOST)
-        visitor = await to_thread.run_sync(self._look, read_credentials(request, self._origin))
+        credentials = read_credentials(request, self._origin)
+        visitor = await to_thread.run_sync(self._look, credentials, limiter=self._looking)
         self.mode = visitor.mode
         return visitor
 
