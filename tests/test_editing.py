@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from micwire.core.edits import (
+    MAX_ADDED_MARKS,
     BadMarkError,
     Change,
     Editable,
     GoneError,
     HeldError,
     LockedError,
+    TooManyMarksError,
 )
 from micwire.core.errors import (
     MicwireError,
@@ -29,6 +31,7 @@ from micwire.core.errors import (
     StorageFullError,
 )
 from micwire.core.recording import Closed, MarkEntry
+from micwire.core.session import MAX_MARKS
 from micwire.core.wire import Audio, Mark
 from micwire.editing import Deletion
 from micwire.events import Happening
@@ -191,6 +194,42 @@ def test_a_change_that_raises_changes_nothing() -> None:
                 with pytest.raises(BadMarkError, match="300 frames"):
                     await server.recorder.edit(client.sound.recording, marked(301, "beyond"))
                 assert facts_of(server, client.sound.recording) == before
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_client_at_its_own_limit_uploads_though_people_have_set_marks(
+    *, is_removed: bool
+) -> None:
+    client = new_client()
+    recording = client.sound.recording
+    own = [Mark(0, str(number)) for number in range(MAX_MARKS)]
+
+    def marks(before: Editable) -> Editable:
+        mine = (MarkEntry(0, f"mine {number}") for number in range(MAX_ADDED_MARKS))
+        return replace(before, marks=(*before.marks, *mine))
+
+    def unmark(before: Editable) -> Editable:
+        return replace(before, marks=tuple(mark for mark in before.marks if mark.label == "a"))
+
+    async def run() -> None:
+        async with serving(new_disk()) as server:
+            await speak(server, client, 100)
+            await server.recorder.edit(recording, marks)
+            if is_removed:
+                await server.recorder.edit(recording, unmark)
+            client.hang_up()
+            await speak(server, client, 150)
+            for mark in own[1:]:  # it has sent one already
+                client.send(mark)
+            await client.speak(200)
+            client.hang_up()
+            await speak(server, client)
+            assert await client.finish()
+            if not is_removed:
+                with pytest.raises(TooManyMarksError):
+                    await server.recorder.edit(recording, marked(1, "one more"))
 
     asyncio.run(run())
 

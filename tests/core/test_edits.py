@@ -7,9 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micwire.core.audio import Encoding, Format
-from micwire.core.edits import BadMarkError, Editable, clean_tags
+from micwire.core.edits import (
+    MAX_ADDED_MARKS,
+    BadMarkError,
+    Editable,
+    TooManyMarksError,
+    clean_tags,
+)
 from micwire.core.recording import About, MarkEntry, RecordingState, sidecar_fields
-from micwire.core.session import MAX_MARKS
 
 ID = "7f3a9c2e-0000-4000-8000-0000000000aa"
 ABOUT = About(ID, "", Format(Encoding.S16, 48_000, 1), "a/b", "2026-11-22T18:13:05.000+00:00")
@@ -60,9 +65,19 @@ def test_marks_are_set_once_and_within_the_recording() -> None:
     assert PLAIN.without_mark(MarkEntry(3, "other")) == PLAIN
     with pytest.raises(BadMarkError, match="10 frames"):
         PLAIN.with_mark(MarkEntry(11, ""))
-    full = replace(PLAIN, marks=tuple(MarkEntry(1, str(n)) for n in range(MAX_MARKS)))
-    with pytest.raises(BadMarkError, match="at most"):
+
+
+def test_people_set_only_so_many_marks_however_many_the_client_has_sent() -> None:
+    sent = frozenset(PLAIN.marks)
+    mine = tuple(MarkEntry(1, str(number)) for number in range(MAX_ADDED_MARKS - 1))
+    nearly = replace(PLAIN, marks=(*PLAIN.marks, *mine), sent=sent)
+    full = nearly.with_mark(MarkEntry(1, "the last one"))
+    with pytest.raises(TooManyMarksError, match="at most"):
         full.with_mark(MarkEntry(1, "one more"))
+    again = full.without_mark(PLAIN.marks[0]).with_mark(PLAIN.marks[0])
+    assert set(again.marks) == set(full.marks), "one of the client's may come back"
+    with pytest.raises(TooManyMarksError, match="at most"):
+        nearly.with_mark(MarkEntry(1, "long" * 100_000))
 
 
 @given(st.lists(st.text(max_size=5)))

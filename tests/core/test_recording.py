@@ -246,3 +246,19 @@ def test_a_state_says_all_its_gaps_however_often_it_was_written_between(steps: l
                 state.gaps = [GapEntry(0, number + 1, "file-lost", exact=True), *state.gaps[2:]]
         assert RecordingState.from_record(state.copy().record()).gaps == state.gaps
     assert RecordingState.from_record(state.record()).gaps == state.gaps
+
+
+def test_what_people_mark_counts_nothing_for_the_client_until_it_sends_the_same() -> None:
+    state = new_state()
+    own, other, third = MarkEntry(0, "own"), MarkEntry(0, "other"), MarkEntry(0, "third")
+    state.apply(mark_record(KEY, 1, own))
+    state.edit(ABOUT, [other, third])  # the client's is taken out
+    assert (state.known_marks, list(state.removed_marks)) == ((own,), [own])
+    state.edit(ABOUT, [other])  # and one that it never sent
+    assert (state.known_marks, list(state.marks)) == ((own,), [other])
+    state = RecordingState.from_record(state.record())
+    assert state.apply(mark_record(KEY, 1, other))
+    assert not state.apply(mark_record(KEY, 1, other))
+    assert set(state.known_marks) == {own, other}
+    state.edit(ABOUT, [other, own])
+    assert (set(state.known_marks), state.removed_marks) == ({own, other}, {})

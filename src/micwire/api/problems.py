@@ -22,6 +22,7 @@ _STATUSES = {
     "held": 409,
     "bad-mark": 409,
     "locked": 409,
+    "too-many-marks": 409,
     "storage-failed": 503,
     "catalogue-unavailable": 503,
     "storage-full": 507,

@@ -8,13 +8,16 @@ first.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from micwire.core.errors import MicwireError
 from micwire.core.recording import MarkEntry, RecordingState
-from micwire.core.session import MAX_MARK_CHARACTERS, MAX_MARKS
 
+MAX_ADDED_MARKS = 1_000
+"""So many marks people may set beside those of the client."""
+MAX_ADDED_MARK_CHARACTERS = 100_000
+"""All labels of these together."""
 MAX_TITLE_CHARACTERS = 200
 MAX_TAGS = 50
 MAX_TAG_CHARACTERS = 50
@@ -40,9 +43,15 @@ class LockedError(MicwireError):
 
 
 class BadMarkError(MicwireError):
-    """A mark that can't be set there, or that there is none of; the text says which."""
+    """A mark behind the end of the recording."""
 
     code = "bad-mark"
+
+
+class TooManyMarksError(MicwireError):
+    """People have set as many marks in a recording as they may."""
+
+    code = "too-many-marks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +64,30 @@ class Editable:
     hold: bool
     marks: tuple[MarkEntry, ...]
     frames: int
+    sent: frozenset[MarkEntry] = field(default=frozenset(), compare=False)
+    """The marks that came from the client; told, not changed."""
 
     @staticmethod
     def of(state: RecordingState) -> "Editable":
         """Return what can be changed of an unfinished recording."""
         about = state.about
         return Editable(
-            about.title, about.tags, about.notes, about.hold, tuple(state.marks), state.frames
+            about.title,
+            about.tags,
+            about.notes,
+            about.hold,
+            tuple(state.marks),
+            state.frames,
+            frozenset(state.known_marks),
         )
 
     @staticmethod
-    def parse(facts: Mapping[str, Any]) -> "Editable":
+    def parse(facts: Mapping[str, Any], sent: Iterable[MarkEntry] = ()) -> "Editable":
         """Read it from a sidecar, also one of before there were tags.
+
+        Args:
+            facts: The sidecar.
+            sent: The marks that came from the client, as far as that matters.
 
         Raises:
             ValueError: It is none.
@@ -79,6 +100,7 @@ class Editable:
                 facts.get("hold", False),
                 tuple(MarkEntry(mark["frame"], mark["label"]) for mark in facts["marks"]),
                 facts["frames"],
+                frozenset(sent),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no sidecar of a recording: {error!r}") from None
@@ -102,16 +124,20 @@ class Editable:
         """Return it with one more mark; the same one twice is one.
 
         Raises:
-            BadMarkError: It lies behind the end, or there are too many.
+            BadMarkError: It lies behind the end.
+            TooManyMarksError: There are too many.
         """
         if mark in self.marks:
             return self
         if mark.frame > self.frames:
             raise BadMarkError(f"the recording has {self.frames} frames")
-        characters = sum(len(other.label) for other in self.marks) + len(mark.label)
-        if len(self.marks) >= MAX_MARKS or characters > MAX_MARK_CHARACTERS:
-            raise BadMarkError(
-                f"a recording has at most {MAX_MARKS} marks with {MAX_MARK_CHARACTERS} characters"
+        added = [other for other in self.marks if other not in self.sent]
+        characters = sum(len(other.label) for other in added) + len(mark.label)
+        is_new = mark not in self.sent
+        if is_new and (len(added) >= MAX_ADDED_MARKS or characters > MAX_ADDED_MARK_CHARACTERS):
+            raise TooManyMarksError(
+                f"people may set at most {MAX_ADDED_MARKS} marks in a recording,"
+                f" with {MAX_ADDED_MARK_CHARACTERS} characters in all"
             )
         return replace(self, marks=(*self.marks, mark))
 

@@ -126,8 +126,10 @@ class RecordingState:
     gaps: list[GapEntry] = field(default_factory=list)
     marks: dict[MarkEntry, None] = field(default_factory=dict)
     """In the order in which they came; the same one twice is one."""
+    added_marks: dict[MarkEntry, None] = field(default_factory=dict)
+    """Those of `marks` that people set, and that the client has not sent."""
     removed_marks: dict[MarkEntry, None] = field(default_factory=dict)
-    """Somebody took them out. Their client repeats them all the same, and they stay out."""
+    """Marks of the client that somebody took out. It repeats them, and they stay out."""
     clipped: int = 0
     nonfinite: int = 0
     ending: Ending | None = None
@@ -156,9 +158,12 @@ class RecordingState:
         match record.kind:
             case Kind.MARK:
                 mark = MarkEntry(record.first_frame, bytes(record.payload).decode())
-                if mark in self.marks or mark in self.removed_marks:
+                if mark in self.added_marks:
+                    del self.added_marks[mark]
+                elif mark in self.marks or mark in self.removed_marks:
                     return False
-                self.marks[mark] = None
+                else:
+                    self.marks[mark] = None
             case Kind.FINISH:
                 self.ending = Ending(**json.loads(bytes(record.payload)))
             case Kind.DELETE:
@@ -192,11 +197,13 @@ class RecordingState:
             facts = asdict(self.about) | {"format": format_fields(self.about.format)}
             self._about_json = _json(facts)
         # Put together by hand: a thousand of them stand at the head of each segment.
-        marks, removed = _marks_json(self.marks), _marks_json(self.removed_marks)
+        marks, added = _marks_json(self.marks), _marks_json(self.added_marks)
+        removed = _marks_json(self.removed_marks)
         ending = "null" if self.ending is None else _json(asdict(self.ending))
         text = (
             f'{{"about":{self._about_json},"epoch":{self.epoch},"frames":{self.frames},'
-            f'"gaps":[{self._gaps_text()}],"marks":{marks},"removed_marks":{removed},"clipped":{self.clipped},'
+            f'"gaps":[{self._gaps_text()}],"marks":{marks},"added_marks":{added},'
+            f'"removed_marks":{removed},"clipped":{self.clipped},'
             f'"nonfinite":{self.nonfinite},"ending":{ending},'
             f'"is_deleted":{"true" if self.is_deleted else "false"},"idle_s":{self.idle_s!r}}}'
         )
@@ -228,6 +235,7 @@ class RecordingState:
             about=about,
             gaps=[GapEntry(**gap) for gap in facts.pop("gaps")],
             marks={MarkEntry(**mark): None for mark in facts.pop("marks")},
+            added_marks={MarkEntry(**mark): None for mark in facts.pop("added_marks", ())},
             removed_marks={MarkEntry(**mark): None for mark in facts.pop("removed_marks", ())},
             ending=None if ending is None else Ending(**ending),
             **facts,
@@ -239,20 +247,26 @@ class RecordingState:
             self,
             gaps=list(self.gaps),
             marks=dict(self.marks),
+            added_marks=dict(self.added_marks),
             removed_marks=dict(self.removed_marks),
         )
 
     def edit(self, about: About, marks: Iterable[MarkEntry]) -> None:
         """Describe the recording anew. Its next STATE record says so."""
-        gone = self.marks | self.removed_marks
+        sent = dict.fromkeys(self.known_marks)
         self.about, self._about_json = about, ""
         self.marks = dict.fromkeys(marks)
-        self.removed_marks = {mark: None for mark in gone if mark not in self.marks}
+        self.added_marks = {mark: None for mark in self.marks if mark not in sent}
+        self.removed_marks = {mark: None for mark in sent if mark not in self.marks}
 
     @property
     def known_marks(self) -> tuple[MarkEntry, ...]:
-        """Return what its client may repeat without saying anything new."""
-        return (*self.marks, *self.removed_marks)
+        """Return what its client has sent, and may repeat without saying anything new.
+
+        Nothing else counts against what it may send: it could not go on without its marks.
+        """
+        own = (mark for mark in self.marks if mark not in self.added_marks)
+        return (*own, *self.removed_marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,7 @@ class Over:
     def _facts(self, closed: Closed) -> tuple[dict[str, Any], Editable]:
         try:
             facts = json.loads(self._read(self._sidecar, self._path(closed, ".json")))
-            return facts, Editable.parse(facts)
+            return facts, Editable.parse(facts, closed.marks)
         except (FileNotFoundError, NotADirectoryError):
             raise GoneError("the recording's sidecar is gone") from None
         except OSError as error:

@@ -143,6 +143,7 @@ const TEXTS = {
   "no:403": ["You may not do this. Ask whoever runs the server.", "この操作は許可されていません。管理者にお問い合わせください。"],
   "no:404": ["There is no such recording: it was deleted, or belongs to somebody else.", "この録音はありません。削除されたか、ほかの人のものです。"],
   "no:409": ["It is held and can’t be deleted until whoever runs the server lets it go.", "保全されているため、管理者が解除するまで削除できません。"],
+  "no:too-many-marks": ["Nobody can add more marks to this recording. Remove some first.", "この録音にはこれ以上マークを付けられません。先にいくつか削除してください。"],
   "no:bad-mark": ["That place is not on the server yet. Wait a moment, then try again.", "その位置はまだサーバーにありません。少し待って、もう一度試してください。"],
   "no:413": ["That is too long. Shorten it, then try again.", "長すぎます。短くして、もう一度試してください。"],
   "no:422": ["The server doesn’t take this: {detail} Change it, then try again.", "サーバーが受け付けません：{detail} 直して、もう一度試してください。"],
