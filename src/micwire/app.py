@@ -31,6 +31,7 @@ from micwire.access.quotas import Quota, Quotas
 from micwire.access.routes import AccessRoutes
 from micwire.access.store import FILE as STORE_FILE
 from micwire.access.store import Store
+from micwire.access.watch import Revocable, Watch
 from micwire.analysis import Analysis, load_analyzers
 from micwire.api.endpoints import routes
 from micwire.api.metrics import Metrics, Snapshot
@@ -115,6 +116,7 @@ class MicwireApp:
         self.config = config
         self.desk = _desk(config, asks_token=asks_token)
         """Users, sessions and tokens of our own; idle where `access` is somebody else's."""
+        self._watch = Watch(self.desk.ended, self._open_to_people)
         self.access: Access = access or self.desk
         self.headers = security_headers(config.allow_embedding)
         """What every answer carries."""
@@ -220,6 +222,9 @@ class MicwireApp:
     def _unfinished(self) -> list[tuple[str, Readable]]:
         return self._library.unfinished()
 
+    def _open_to_people(self) -> list[Revocable]:
+        return [] if self._recorder is None else [*self._recorder.links()]
+
     def _files(self, area: str) -> Files:
         files = LocalFiles()
         return files if self._hit is None else FailpointFiles(files, area, self._hit)
@@ -236,11 +241,16 @@ class MicwireApp:
     ) -> Connection:
         async def identify(ticket: str | None) -> Person | None:
             person = await self.access.person(request)
-            return person if person or ticket is None else self.access.redeem(ticket)
+            if ticket is not None:  # spent, whether it is needed or not
+                redeemed = await self.desk.redeem(ticket)
+                person = person or redeemed
+            connection.proof = "" if person is None else person.proof
+            return person
 
-        return self.recorder.connect(
+        connection = self.recorder.connect(
             wake, is_plain=is_plain, identify=identify, prefix=request.get("root_path", "")
         )
+        return connection
 
     # ---- life --------------------------------------------------------------------
 
@@ -264,6 +274,7 @@ class MicwireApp:
         )
         self._analysis.start()
         await self.desk.start()
+        self._watch.start()
         if self.config.webhook:
             self._webhooks = await to_thread.run_sync(self._begin_webhooks)
             self.events.subscribe(self._webhooks.take)
@@ -344,6 +355,7 @@ class MicwireApp:
 
     async def close(self) -> None:
         """Bring every WAV up to date and let the data directory go."""
+        await self._watch.close()
         if self._retention is not None:
             await self._retention.close()
         await self.catalogue.close()

@@ -53,10 +53,6 @@ class HostAccess:
             raise TypeError(f"authenticate returns a Person, an id or None, not {who!r}")
         return Person(str(who), scopes=frozenset(Scope))
 
-    def redeem(self, ticket: str) -> Person | None:
-        """Take no tickets: sockets bring what the application knows people by."""
-        return None
-
 
 class LateStart:
     """Starts something at its first use, and ends it with the event loop.

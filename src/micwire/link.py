@@ -89,6 +89,8 @@ class Connection:
         self.is_plain = is_plain
         self.identify = identify
         self.prefix = prefix
+        self.proof = ""
+        """What let in whoever opened a recording, once that is known; see `Person`."""
         self.live: Live | None = None
         self.last_ack = inf  # no heartbeat before `opened`
         self.results: ResultReader | None = None
@@ -109,6 +111,10 @@ class Connection:
     def refuse(self, code: str, message: str) -> None:
         """Close with an error, for a rule of the carrier that the peer broke."""
         self._recorder.refuse(self, code, message)
+
+    def revoke(self) -> None:
+        """Close, as whoever sends is let in no more. What was acknowledged stays."""
+        self.refuse("unauthenticated", "you were signed out; what was acknowledged is safe")
 
     @property
     def is_congested(self) -> bool:

@@ -221,6 +221,10 @@ class Recorder:
         """How many links are open."""
         return len(self._connections)
 
+    def links(self) -> list[Connection]:
+        """Return the links that are open."""
+        return list(self._connections)
+
     def states(self) -> list[RecordingState]:
         """Return the states of all unfinished recordings, the newest last."""
         return [live.state for live in self._unfinished.lives.values() if not live.state.is_deleted]

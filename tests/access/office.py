@@ -96,7 +96,7 @@ def number(of: int) -> str:
 class Line:
     """A connection of a browser, and what it hears."""
 
-    def __init__(self, here: Office, browser: Browser) -> None:
+    def __init__(self, here: Office, browser: Browser, bearer: str = "") -> None:
         self._woken = asyncio.Event()
         cookie = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
         request: dict[str, Any] = {
@@ -107,6 +107,7 @@ class Line:
                 (b"host", b"127.0.0.1:8000"),
                 (b"origin", b"http://127.0.0.1:8000"),
                 (b"cookie", cookie.encode()),
+                *([(b"authorization", f"Bearer {bearer}".encode())] if bearer else []),
             ],
         }
         self.connection: Connection = here.app._connect(self._woken.set, request)
@@ -122,10 +123,13 @@ class Line:
                 await self._woken.wait()
                 self._woken.clear()
 
-    async def open(self, recording: int, take: int | None = None) -> ServerMessage:
+    async def open(
+        self, recording: int, take: int | None = None, ticket: str | None = None
+    ) -> ServerMessage:
         """Open a recording; return `opened` or the error."""
         taken = None if take is None else number(take)
-        self.connection.feed(encode_client(Open(number(recording), "k" * 22, MONO, take=taken)))
+        message = Open(number(recording), "k" * 22, MONO, take=taken, ticket=ticket)
+        self.connection.feed(encode_client(message))
         return await self.next(Opened, Error)
 
     def send(self, first_frame: int, seconds: float) -> None:

@@ -87,7 +87,7 @@ def test_signing_out_everywhere_ends_the_sessions_of_that_user_alone(tmp_path: P
             answer = await first.call("DELETE", "/api/v1/session?everywhere=true")
             assert answer.status_code == 204
             assert (await second.me())["user"] is None
-            assert here.app.desk.redeem(ticket) is None
+            assert await here.app.desk.redeem(ticket) is None
             assert (await stranger.me())["name"] == "berta"
 
     asyncio.run(run())

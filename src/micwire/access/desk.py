@@ -6,11 +6,11 @@ or an `open`, never for a message. The store blocks, so it is asked on threads.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from anyio import CapacityLimiter, to_thread
 
@@ -20,7 +20,7 @@ from micwire.access.credentials import Credentials, origin_of, read_credentials
 from micwire.access.oidc import Provider
 from micwire.access.passwords import Passwords
 from micwire.access.secrets import TOKEN_PREFIX, hash_secret, is_secret, new_secret
-from micwire.access.store import Invitation, Store, Token, User
+from micwire.access.store import Invitation, Standing, Store, Token, User
 from micwire.access.tickets import Tickets
 from micwire.core.people import LOCAL, Person, Scope
 
@@ -53,6 +53,23 @@ class Visitor:
     mode: Mode
     session: str | None = None
     """The value of the cookie, if it was that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What let somebody in: the hash of a secret; and whether it was as an admin."""
+
+    key: str
+    is_admin: bool = False
+
+    @property
+    def text(self) -> str:
+        return f"{self.key}:admin" if self.is_admin else self.key
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        key, _, rest = text.partition(":")
+        return cls(key, bool(rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +169,37 @@ class Desk:
         self.mode = visitor.mode
         return visitor
 
-    def redeem(self, ticket: str) -> Person | None:
+    async def redeem(self, ticket: str) -> Person | None:
         """Return whose ticket this is and forget it; None if it is not, or no longer, good."""
-        return self._tickets.redeem(ticket)
+        person = self._tickets.redeem(ticket)
+        if person is None or not person.proof:
+            return person
+        ended = await to_thread.run_sync(self.ended, {person.proof}, limiter=self._looking)
+        return None if ended else person
+
+    def ended(self, proofs: Collection[str]) -> set[str]:
+        """Return which proofs of people would let nobody in any more. Blocks.
+
+        A session whose time is over is none of them: it begins nothing, and ends nothing.
+        """
+        keys = {proof: _Proof.parse(proof) for proof in proofs if proof}
+        if not keys:
+            return set()
+        mode = self._find_mode()
+        stored = [proof.key for proof in keys.values() if proof.key != self._start_hash]
+        standing = {row.key: row for row in self.store.standing(stored)} if stored else {}
+        return {
+            name
+            for name, proof in keys.items()
+            if not self._stands(proof, standing.get(proof.key), mode)
+        }
+
+    def _stands(self, proof: _Proof, standing: Standing | None, mode: Mode) -> bool:
+        if proof.key == self._start_hash:
+            return mode is Mode.TOKEN
+        if standing is None or (not standing.has_owner and mode is Mode.USERS):
+            return False
+        return standing.is_admin or not standing.has_owner or not proof.is_admin
 
     def issue_ticket(self, person: Person) -> str:
         """Return a ticket for one socket of this person, good for 30 s."""
@@ -173,26 +218,34 @@ class Desk:
 
     def _of_bearer(self, bearer: str, mode: Mode) -> Person | None:
         if mode is Mode.TOKEN and self._start_hash and is_secret(bearer, self._start_hash):
-            return LOCAL
-        token = self.store.token(hash_secret(bearer))
+            return replace(LOCAL, proof=_Proof(self._start_hash).text)
+        key = hash_secret(bearer)
+        token = self.store.token(key)
         if token is None:
             return None
         if token.user is not None:
             is_admin = token.user.is_admin and Scope.MANAGE in token.scopes
-            return Person(token.user.id, token.user.name, token.scopes, is_admin)
+            proof = _Proof(key, is_admin).text
+            return Person(token.user.id, token.user.name, token.scopes, is_admin, proof=proof)
         if mode is Mode.USERS:
             return None  # from the days before there were users
-        return Person("", token.name, token.scopes, Scope.MANAGE in token.scopes)
+        is_admin, proof = Scope.MANAGE in token.scopes, _Proof(key).text
+        return Person("", token.name, token.scopes, is_admin, proof=proof)
 
     def _of_session(self, given: Credentials, mode: Mode) -> Person | None:
-        session = self.store.session(hash_secret(given.session or ""))
+        key = hash_secret(given.session or "")
+        session = self.store.session(key)
         if session is None or session.is_secure is not given.is_secure:
             return None
-        if session.invitation is not None:
-            return _guest(session.invitation, session.consent)
         if session.user is not None:
-            return Person(session.user.id, session.user.name, ALL, session.user.is_admin)
-        return None if mode is Mode.USERS else LOCAL
+            is_admin, proof = session.user.is_admin, _Proof(key, session.user.is_admin).text
+            return Person(session.user.id, session.user.name, ALL, is_admin, proof=proof)
+        invitation = session.invitation
+        if mode is Mode.USERS and (invitation is None or invitation.user is None):
+            return None  # from the days before there were users
+        if invitation is not None:
+            return replace(_guest(invitation, session.consent), proof=_Proof(key).text)
+        return replace(LOCAL, proof=_Proof(key).text)
 
     # ---- in and out ------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ VERSION = 1
 MAX_NAME_CHARACTERS = 64
 MAX_PARTS = 100
 """Of one take: an invitation counts takes, and a change of the microphone begins a part."""
+LINGERS_S = 7 * 86_400.0
+"""So long a session that is over by its time is kept: what was open by then may go on."""
 
 _SCHEMA = """
 CREATE TABLE users (
@@ -104,6 +106,17 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a session or an API token is worth now."""
+
+    key: str
+    """The hash."""
+    has_owner: bool
+    """It is of a user, or by a user's invitation."""
+    is_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """What a program has instead of a password."""
 
@@ -174,7 +187,7 @@ class Store:
                     yield self._database
             except sqlite3.IntegrityError:
                 raise
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise AccessError(f"{self._path} can't be used: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -316,7 +329,7 @@ class Store:
         agreed = None if consent is None else json.dumps(consent)
         with self._open(is_change=True) as database:
             assert database is not None
-            database.execute("DELETE FROM sessions WHERE expires_at < ?", (now,))
+            database.execute("DELETE FROM sessions WHERE expires_at < ?", (now - LINGERS_S,))
             database.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (key, user, invitation, agreed, is_secure, now, now + life_s),
@@ -361,6 +374,14 @@ class Store:
         with self._open(is_change=True) as database:
             assert database is not None
             database.execute("DELETE FROM sessions WHERE user IS ? AND invitation IS NULL", (user,))
+
+    def standing(self, keys: Collection[str]) -> list[Standing]:
+        """Return which of these hashes are sessions or API tokens that nobody has ended."""
+        with self._open(is_change=False) as database:
+            if database is None:
+                return []
+            rows = database.execute(_STANDING, {"keys": json.dumps(list(keys))}).fetchall()
+            return [Standing(key, bool(has_owner), bool(admin)) for key, has_owner, admin in rows]
 
     # ---- tokens ------------------------------------------------------------------
 
@@ -468,6 +489,16 @@ class Store:
             return True
 
 
+_STANDING = """
+SELECT sessions.hash, coalesce(sessions.user, invitations.user) IS NOT NULL, users.is_admin
+FROM sessions LEFT JOIN users ON users.id = sessions.user
+LEFT JOIN invitations ON invitations.id = sessions.invitation
+WHERE sessions.hash IN (SELECT value FROM json_each(:keys))
+UNION ALL
+SELECT tokens.hash, tokens.user IS NOT NULL, users.is_admin
+FROM tokens LEFT JOIN users ON users.id = tokens.user
+WHERE tokens.hash IN (SELECT value FROM json_each(:keys))
+"""
 _USER = "id, name, password, is_admin, issuer, created_at"
 _INVITATIONS = (
     "SELECT id, user, name, max_recordings, max_seconds, until, consent_version, consent_text,"

@@ -280,10 +280,6 @@ class Access(Protocol):
         """
         ...
 
-    def redeem(self, ticket: str) -> Person | None:
-        """Return whose ticket this is and forget it; None if it is not, or no longer, good."""
-        ...
-
 
 Admit = Callable[[Person, Open, RecordingState | None], Awaitable[float | str]]
 """Decides how many seconds a recording may have, before any of it is stored, or why it may not be.

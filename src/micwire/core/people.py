@@ -30,6 +30,8 @@ class Person:
         invitation: The invitation by which they came, if that is how.
         consent: What they agreed to: `version`, `text_sha256`, `accepted_at`.
         max_seconds: How long a recording of theirs may be.
+        proof: What let them in, as a name that whoever let them in can look up again; empty
+            if that can't be taken back.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Person:
     invitation: str | None = None
     consent: dict[str, str] | None = field(default=None, hash=False)
     max_seconds: float | None = None
+    proof: str = field(default="", compare=False, repr=False)
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the person may do this at all."""
