@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from math import inf
 from pathlib import Path
 from typing import Any, Self
@@ -24,8 +25,8 @@ from starlette.routing import Mount
 
 from micwire.access.audit import FILE as AUDIT_FILE
 from micwire.access.audit import Audit
-from micwire.access.desk import Desk
-from micwire.access.guard import Guard, security_headers
+from micwire.access.desk import Desk, Mode
+from micwire.access.guard import NOT_FROM_HERE, Guard, security_headers
 from micwire.access.oidc import OidcSettings, Provider
 from micwire.access.quotas import Quota, Quotas
 from micwire.access.routes import AccessRoutes
@@ -50,7 +51,7 @@ from micwire.api.shelf import Shelf
 from micwire.api.sound import SoundRoutes
 from micwire.api.web import WebFiles
 from micwire.config import MIB, Config
-from micwire.core.errors import MicwireError
+from micwire.core.errors import AccessError, MicwireError
 from micwire.core.interfaces import Access, Files, Readable
 from micwire.core.people import Person
 from micwire.core.recording import RecordingState
@@ -72,7 +73,7 @@ from micwire.lock import DataLock
 from micwire.opening import RecorderSettings
 from micwire.recorder import Recorder
 from micwire.retention import Recordings, Retention
-from micwire.transports.handshake import Door
+from micwire.transports.handshake import Denied, Door
 from micwire.transports.plain import PlainDoor
 from micwire.transports.websocket import AsgiSockets, StreamDoor
 from micwire.webhooks.queue import DeliveryQueue
@@ -404,7 +405,7 @@ class MicwireApp:
 
     async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._sockets(scope, receive, send)
+            await self._sockets(scope, receive, send, await self._denied(scope))
         elif not self._rule.is_own_name(
             [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         ):
@@ -412,6 +413,18 @@ class MicwireApp:
             await Response("This server does not go by that name.\n", 403)(scope, receive, send)
         else:
             await self._routes(scope, receive, send)
+
+    async def _denied(self, scope: AsgiScope) -> Denied | None:
+        """Return why nobody can come in who sends this handshake, however it goes on."""
+        if self.access is not self.desk:
+            return None
+        try:
+            visitor = await self.desk.visitor(scope)
+        except AccessError:
+            return None  # whoever opens a recording is told
+        if visitor.person is not None or visitor.mode is not Mode.OPEN:
+            return None
+        return Denied(HTTPStatus.FORBIDDEN, NOT_FROM_HERE)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -516,7 +529,9 @@ def create_app(
         config: Settings; without it from environment and `micwire.toml`.
         authenticate: Tells who asks: called with the request, or the handshake of a socket,
             as Starlette has it; returns an id, a `Person`, or None for nobody. It may be a
-            coroutine function. Without it everybody may do everything.
+            coroutine function. Without it the server's own users sign in; as long as there
+            are none, this machine may do everything and nobody else anything, unless
+            `access` is "open".
         on_finished: Called with each recording whose WAV has become final, also by an
             interruption: a coroutine function on the loop, any other on a thread. What it
             raises is logged. A process that is killed meanwhile doesn't call it again:

@@ -6,7 +6,7 @@ Nothing listens: requests go to the ASGI application as a server would hand them
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,18 +96,30 @@ def number(of: int) -> str:
 class Line:
     """A connection of a browser, and what it hears."""
 
-    def __init__(self, here: Office, browser: Browser, bearer: str = "") -> None:
+    def __init__(
+        self,
+        here: Office,
+        browser: Browser,
+        bearer: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._woken = asyncio.Event()
         cookie = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
         request: dict[str, Any] = {
             "type": "websocket",
             "path": "/v1/stream",
             "query_string": b"",
+            "client": ("127.0.0.1", 1234),
             "headers": [
                 (b"host", b"127.0.0.1:8000"),
                 (b"origin", b"http://127.0.0.1:8000"),
                 (b"cookie", cookie.encode()),
                 *([(b"authorization", f"Bearer {bearer}".encode())] if bearer else []),
+                *(
+                    (name.lower().encode(), value.encode())
+                    for name, value in (headers or {}).items()
+                ),
             ],
         }
         self.connection: Connection = here.app._connect(self._woken.set, request)

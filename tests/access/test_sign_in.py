@@ -17,7 +17,7 @@ from tests.access.office import ADDRESS, PASSWORDS, Line, office
 def test_on_loopback_nobody_signs_in_until_there_is_a_user(tmp_path: Path) -> None:
     async def run() -> None:
         async with office(tmp_path) as here:
-            me = await here.browser().me()
+            me = await here.browser(client="127.0.0.1").me()
             assert (me["user"], me["is_open"], me["is_admin"]) == ("", True, True)
             assert not (tmp_path / ".micwire" / "access.sqlite").exists()
             here.app.desk.store.add_user("anna", None)  # as the command line does meanwhile

@@ -16,12 +16,18 @@ from anyio import CapacityLimiter, to_thread
 
 from micwire.access.attempts import Attempts
 from micwire.access.audit import Audit
-from micwire.access.credentials import Credentials, origin_of, read_credentials
+from micwire.access.credentials import (
+    Credentials,
+    headers_of,
+    origin_of,
+    read_credentials,
+)
 from micwire.access.oidc import Provider
 from micwire.access.passwords import Passwords
 from micwire.access.secrets import TOKEN_PREFIX, hash_secret, is_secret, new_secret
 from micwire.access.store import Invitation, Standing, Store, Token, User
 from micwire.access.tickets import Tickets
+from micwire.api.origin import is_from_here
 from micwire.core.people import LOCAL, Person, Scope
 
 ALL = frozenset(Scope)
@@ -36,7 +42,7 @@ class Mode(StrEnum):
     """Who has to sign in."""
 
     OPEN = "open"
-    """Nobody."""
+    """Nobody; unless somebody said so, only who is on this machine gets in at all."""
     TOKEN = "token"
     """Everybody, with the token that the server printed as it began."""
     USERS = "users"
@@ -164,8 +170,9 @@ class Desk:
         """Return who asks, and how we know."""
         if HOST_PERSON in request:  # the application around us knows its own people
             return Visitor(request[HOST_PERSON], Mode.HOST)
-        credentials = read_credentials(request, self._origin)
-        visitor = await to_thread.run_sync(self._look, credentials, limiter=self._looking)
+        is_here = is_from_here(request.get("client"), headers_of(request))
+        given = read_credentials(request, self._origin)
+        visitor = await to_thread.run_sync(self._look, given, is_here, limiter=self._looking)
         self.mode = visitor.mode
         return visitor
 
@@ -205,16 +212,17 @@ class Desk:
         """Return a ticket for one socket of this person, good for 30 s."""
         return self._tickets.issue(person)
 
-    def _look(self, given: Credentials) -> Visitor:
+    def _look(self, given: Credentials, is_here: bool) -> Visitor:
         mode = self._find_mode()
+        is_let_in = mode is Mode.OPEN and (is_here or self._setting == "open")
         if given.bearer is not None:
             person = self._of_bearer(given.bearer, mode)
-            return Visitor(person or (LOCAL if mode is Mode.OPEN else None), mode)
+            return Visitor(person or (LOCAL if is_let_in else None), mode)
         if given.session is not None:
             person = self._of_session(given, mode)
             if person is not None:
                 return Visitor(person, mode, given.session)
-        return Visitor(LOCAL if mode is Mode.OPEN else None, mode)
+        return Visitor(LOCAL if is_let_in else None, mode)
 
     def _of_bearer(self, bearer: str, mode: Mode) -> Person | None:
         if mode is Mode.TOKEN and self._start_hash and is_secret(bearer, self._start_hash):

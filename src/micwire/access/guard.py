@@ -22,6 +22,12 @@ CSRF_HEADER = "x-micwire-csrf"
 MAX_BODY_BYTES = 256 << 10
 BODY_TIMEOUT_S = 15.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NOT_FROM_HERE = (
+    "Nobody signs in here, so only this machine is let in, as localhost and through no proxy."
+    " Add people with `micwire user add`, or tell an application's own:"
+    " create_app(authenticate=...). Behind a proxy use --public-url as well."
+    " With `--access open` everybody is let in."
+)
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -128,6 +134,8 @@ class Guard:
             visitor = await self._access.visitor(scope)
         else:
             visitor = Visitor(await self._access.person(scope), Mode.HOST)
+        if visitor.person is None and visitor.mode is Mode.OPEN:
+            raise ProblemError(403, "not-from-here", NOT_FROM_HERE)
         if is_change and visitor.session is not None:
             given = found.get(CSRF_HEADER, [""])[0].encode()
             if not hmac.compare_digest(given, csrf_of(visitor.session).encode()):

@@ -4,10 +4,12 @@ A browser sends cookies and reaches loopback addresses from any page it shows, s
 without this check is open to every website a person visits.
 """
 
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_OF_PROXIES = frozenset({"forwarded", "via", "x-real-ip"})
 
 
 def is_loopback(host: str) -> bool:
@@ -16,6 +18,26 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_from_here(client: Sequence[str | int] | None, headers: Mapping[str, list[str]]) -> bool:
+    """Tell whether a program of this machine asks, or a page that this machine has shown it.
+
+    A proxy brings those who are elsewhere, and a page elsewhere may have pointed a name of
+    its own here (DNS rebinding).
+
+    Args:
+        client: The address of the peer and its port, as ASGI has it.
+        headers: Those of the request, their names in lower case.
+    """
+    hosts = headers.get("host", [])
+    return (
+        client is not None
+        and is_loopback(str(client[0]))
+        and not any(name in _OF_PROXIES or name.startswith("x-forwarded-") for name in headers)
+        and len(hosts) == 1
+        and _is_loopback_name(hosts[0].lower())
+    )
 
 
 class OriginRule:

@@ -235,6 +235,7 @@ class DirectSocket(asyncio.Protocol):
     def _open(self, request: Request) -> None:
         path, _, query = request.path.partition("?")
         headers = request.headers
+        peer = None if self._transport is None else self._transport.get_extra_info("peername")
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol"))
         handshake = Handshake(
             query=query,
@@ -246,6 +247,7 @@ class DirectSocket(asyncio.Protocol):
                 "path": self._root_path + path,
                 "root_path": self._root_path,
                 "query_string": query.encode(),
+                "client": None if peer is None else tuple(peer[:2]),
                 "headers": [
                     (name.lower().encode(), value.encode("latin-1", "replace"))
                     for name, value in headers.raw_items()

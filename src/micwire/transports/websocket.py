@@ -65,10 +65,16 @@ class AsgiSockets:
     def __init__(self, doors: Mapping[str, Door]) -> None:
         self._doors = doors
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, denied: Denied | None = None
+    ) -> None:
+        """Serve one connection, unless it was denied already."""
         door = self._doors.get(scope["path"].removeprefix(scope.get("root_path", "")))
-        verdict = NO_SUCH_DOOR if door is None else door.judge(_handshake(scope))
+        verdict: Accepted | Denied = NO_SUCH_DOOR
+        if denied is not None:
+            verdict = denied
+        elif door is not None:
+            verdict = door.judge(_handshake(scope))
         await receive()  # websocket.connect
         if isinstance(verdict, Denied):
             await _deny(scope, send, verdict)
