@@ -1,6 +1,8 @@
 """Recordings that came as files are taken in, and nothing that is somebody else's is touched."""
 
+import errno
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
 from micwire.core.wav import plain_header
 from micwire.files import LocalFiles
@@ -22,13 +25,13 @@ SOUND = np.arange(1_000, dtype="<i2").tobytes()
 class Try:
     """One look through a data directory."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, files: Files | None = None) -> None:
         self.problems: list[Problem] = []
         self.progress: list[tuple[int, int]] = []
         (data / ".micwire").mkdir(exist_ok=True)
         adoption = Adoption(
             data,
-            LocalFiles(),
+            files or LocalFiles(),
             self.problems.append,
             lambda done, total: self.progress.append((done, total)),
             lambda: NOW,
@@ -67,12 +70,69 @@ def test_a_wav_without_a_sidecar_gets_one_and_an_entry(tmp_path: Path) -> None:
     assert (again.taken, again.problems) == (0, [])
 
 
-def test_a_wav_with_another_ending_is_told_how_to_be_taken_in(tmp_path: Path) -> None:
-    write_wav(tmp_path / "TAPE.WAV", SOUND)
+@pytest.mark.parametrize("has_sidecar", [False, True])
+def test_a_wav_whose_name_ends_in_capitals_is_renamed(tmp_path: Path, *, has_sidecar: bool) -> None:
+    folder = tmp_path / "Zoom"
+    folder.mkdir()
+    write_wav(folder / "TAPE.wav", SOUND)
+    if has_sidecar:
+        Try(tmp_path)
+        shutil.rmtree(tmp_path / ".micwire")
+    (folder / "TAPE.wav").rename(folder / "TAPE.WAV")
     found = Try(tmp_path)
-    assert found.taken == 0
-    [problem] = found.problems
-    assert (problem.path, "rename" in problem.sentence) == ("TAPE.WAV", True)
+    assert (found.taken, found.problems) == (1, [])
+    assert sorted(path.name for path in folder.iterdir()) == ["TAPE.json", "TAPE.wav"]
+    fields = json.loads((folder / "TAPE.json").read_text())
+    assert found.closed(fields["recording"]).path == "Zoom/TAPE"
+    assert Try(tmp_path).taken == 0
+
+
+def test_a_wav_in_capitals_beside_one_of_the_same_name_takes_no_place(tmp_path: Path) -> None:
+    write_wav(tmp_path / "TAPE.wav", SOUND)
+    write_wav(tmp_path / "TAPE.WAV", SOUND[:200])
+    found = Try(tmp_path)
+    assert found.taken == 1
+    fields = json.loads((tmp_path / "TAPE.json").read_text())
+    assert fields["frames"] == len(SOUND) // 2
+    assert (tmp_path / "TAPE.WAV").stat().st_size < (tmp_path / "TAPE.wav").stat().st_size
+
+
+def test_the_place_of_the_sound_is_that_in_the_file_not_that_in_the_sidecar(
+    tmp_path: Path,
+) -> None:
+    write_wav(tmp_path / "tape.wav", SOUND)
+    Try(tmp_path)
+    shutil.rmtree(tmp_path / ".micwire")
+    sidecar = tmp_path / "tape.json"
+    fields = json.loads(sidecar.read_text())
+    offset = fields.pop("data_offset")
+    sidecar.write_text(json.dumps(fields | {"data_offset": 4_096}))
+    found = Try(tmp_path)
+    assert found.closed(fields["recording"]).data_offset == offset
+
+
+def test_a_folder_that_refuses_is_named_and_the_others_are_taken_in(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_wav(tmp_path / name / "tape.wav", SOUND)
+
+    class Refusing(LocalFiles):
+        def rename(self, source: str, target: str) -> None:
+            if "/a/" in target:
+                raise PermissionError(errno.EACCES, "Permission denied", target)
+            super().rename(source, target)
+
+    found = Try(tmp_path, Refusing())
+    assert found.taken == 1
+    assert [problem.path for problem in found.problems] == ["a/tape.wav"]
+
+
+def test_what_is_left_of_a_deleted_recording_is_not_taken_in_as_another(tmp_path: Path) -> None:
+    write_wav(tmp_path / "tape.wav", SOUND)
+    note = tmp_path / ".micwire" / "deleting" / id_of(1)
+    note.parent.mkdir(parents=True)
+    note.write_text(Closed(id_of(1), "deleted", "", FORMAT, "tape", 1, 0, "").to_json())
+    assert Try(tmp_path).taken == 0
 
 
 def test_recordings_restored_without_their_register_are_entered(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,45 @@ def test_a_start_finds_what_happened_without_it(tmp_path: Path) -> None:
         async with kept(later):
             await later.become(6, 4, 3, 2, 1)
             await until(lambda: titles(later), ["New", None, "Edited", "Live", None])
+
+    asyncio.run(run())
+
+
+def test_what_lies_in_the_place_of_another_recording_is_listed_instead_of_it(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        house = House(tmp_path)
+        for number in range(1, 4):
+            house.shelf.put(number)
+        async with kept(house):
+            await house.become(3, 2, 1)
+        later = House(tmp_path)
+        later.shelf.register = house.shelf.register
+        later.shelf.put(7, path=later.shelf.register[id_of(1)].path)
+        async with kept(later):
+            await later.become(7, 3, 2)
+
+    asyncio.run(run())
+
+
+def test_a_deleted_recording_whose_files_could_not_be_removed_is_not_listed(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        house = House(tmp_path)
+        for number in (1, 2):
+            house.shelf.put(number)
+        async with kept(house):
+            await house.become(2, 1)
+        later = House(tmp_path)
+        known = house.shelf.register
+        later.shelf.register = known | {id_of(1): replace(known[id_of(1)], status="deleted")}
+        notes = tmp_path / ".micwire" / "deleting"
+        notes.mkdir()
+        (notes / id_of(1)).write_text("")
+        async with kept(later):
+            await later.become(2)
 
     asyncio.run(run())
 

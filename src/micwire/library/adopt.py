@@ -1,14 +1,16 @@
 """Takes in recordings that came as files: copied in by hand, restored, or moved by somebody.
 
 A recording is served by its id, so each needs an entry in the register, and a sidecar. Both
-are added where they are missing; sound is never altered. Every step stands by itself: one
+are added where they are missing; sound is never altered, and a file's name only to end with
+`.wav`. Every step stands by itself: one
 that is broken off is done the next time. For a data directory that no server is using.
 """
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +22,10 @@ from micwire.core.digest import PIECE_BYTES, PieceDigest
 from micwire.core.errors import RegisterDamagedError, UnsupportedFormatError, WavError
 from micwire.core.interfaces import Files
 from micwire.core.recording import About, Closed, MarkEntry, RecordingState, sidecar_fields
-from micwire.core.storage import sync_directory_or_fail
+from micwire.core.storage import is_not_allowed, sync_directory_or_fail
 from micwire.core.wav import WavInfo, parse
 from micwire.library.closed import ClosedRegister, replace_file
-from micwire.library.folders import Folder, Problem, folders, look
+from micwire.library.folders import DELETING, Folder, Problem, folders, look, noted
 from micwire.library.inspect import read_head
 
 _OUR_NAME = re.compile(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d_[0-9a-f]{8}(_\d+)?")
@@ -56,6 +58,8 @@ class Adoption:
         self._scratch = f"{data}/.micwire/scratch"
         self.register = ClosedRegister(f"{data}/.micwire/closed", self._scratch, files)
         self._has_journal = False
+        self._leaving: set[str] = set()
+        """Paths of deleted recordings, files of which could not be removed."""
 
     def run(self) -> int:
         """Take in what is there; return how many recordings these were. Blocks.
@@ -69,6 +73,7 @@ class Adoption:
         sync_directory_or_fail(self._files, f"{self._data}/.micwire")
         journal = self._data / ".micwire" / "journal"
         self._has_journal = journal.is_dir() and any(journal.iterdir())
+        self._leaving = set(self._paths_of_deleted())
         names = folders(self._data)
         total = sum(len(self._files_of(look(self._data, name))) for name in names)
         done = taken = 0
@@ -79,6 +84,11 @@ class Adoption:
                 done += 1
                 self._on_progress(done, total)
         return taken
+
+    def _paths_of_deleted(self) -> Iterator[str]:
+        for recording in noted(self._data):
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):
+                yield Closed.from_json((self._data / DELETING / recording).read_bytes()).path
 
     @staticmethod
     def _files_of(folder: Folder) -> list[str]:
@@ -91,6 +101,13 @@ class Adoption:
             return self._take_wav(path, folder.wavs[path])
         except FileNotFoundError:
             return False  # somebody removes it right now
+        except OSError as error:
+            if not is_not_allowed(error):
+                raise
+            self._on_problem(
+                Problem(f"{path}.wav", f"{error.strerror}: let micwire write in its folder")
+            )
+            return False
         except (RegisterDamagedError, UnsupportedFormatError, WavError) as error:
             self._on_problem(Problem(f"{path}.wav", f"{error}: it is left out"))
             return False
@@ -105,6 +122,8 @@ class Adoption:
             return False  # the comparison with the catalogue tells of it
         closed = self.register.get(entry.recording)
         if closed is not None:
+            if wav is not None and closed.status != "deleted":
+                self._rename(path, wav)
             return self._follow(closed, path)
         if entry.status == "recording":
             if self._has_journal:
@@ -116,6 +135,10 @@ class Adoption:
                 return False
             fields = self._interrupted(fields, path, wav)
         offset = fields.get("data_offset")
+        if wav is not None:
+            with contextlib.suppress(WavError, UnsupportedFormatError):  # `repair` may help it
+                offset = self._head(path, wav).data_offset
+            self._rename(path, wav)
         marks = tuple(MarkEntry(mark["frame"], mark["label"]) for mark in fields["marks"])
         self.register.put(
             Closed(
@@ -157,10 +180,7 @@ class Adoption:
     # ---- without -----------------------------------------------------------------------
 
     def _take_wav(self, path: str, wav: str) -> bool:
-        if not wav.endswith(".wav"):
-            self._on_problem(
-                Problem(f"{path}{wav[-4:]}", "it is left out: rename it to end with .wav")
-            )
+        if path in self._leaving:
             return False
         if self._has_journal and _OUR_NAME.fullmatch(path):
             self._on_problem(
@@ -186,6 +206,7 @@ class Adoption:
             data_offset=info.data_offset,
         )
         state = RecordingState(about, epoch=1, frames=info.frames)
+        self._rename(path, wav)
         self._write_sidecar(path, sidecar_fields(state, "finished", digest))
         self.register.put(
             Closed(
@@ -201,6 +222,17 @@ class Adoption:
             )
         )
         return True
+
+    def _rename(self, path: str, wav: str) -> None:
+        """Let a WAV's name end as the names of all that are served."""
+        if not wav.endswith(".wav"):
+            folder = f"{self._data}/{path}".rpartition("/")[0]
+            self._files.rename(f"{folder}/{wav}", f"{self._data}/{path}.wav")
+            sync_directory_or_fail(self._files, folder)
+
+    def _head(self, path: str, wav: str) -> WavInfo:
+        with (self._data / path).parent.joinpath(wav).open("rb") as file:
+            return parse(*read_head(file))
 
     def _read_wav(self, path: str, wav: str) -> tuple[WavInfo, str]:
         with (self._data / path).parent.joinpath(wav).open("rb") as file:

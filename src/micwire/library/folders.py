@@ -7,6 +7,9 @@ from pathlib import Path
 
 from micwire.core.catalogue import Filing, filing_of
 
+DELETING = ".micwire/deleting"
+"""One note for each deletion that is not complete, named by the recording's id."""
+
 
 @dataclass(slots=True)
 class Folder:
@@ -50,11 +53,19 @@ def look(data: Path, folder: str) -> Folder:
                 if suffix == ".json":
                     facts = entry.stat()
                     found.sidecars[path] = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
-                elif suffix.lower() == ".wav":
+                elif suffix == ".wav" or (suffix.lower() == ".wav" and path not in found.wavs):
                     found.wavs[path] = entry.name
     except (FileNotFoundError, NotADirectoryError):
         pass
     return found
+
+
+def noted(data: Path) -> list[str]:
+    """Return the ids of deleted recordings of which files may be left."""
+    try:
+        return os.listdir(data / DELETING)
+    except FileNotFoundError:
+        return []
 
 
 def read_filing(data: Path, path: str) -> Filing:

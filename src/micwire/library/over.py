@@ -22,6 +22,7 @@ from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
 from micwire.core.storage import is_no_room, is_not_allowed, sync_directory_or_fail
 from micwire.library.closed import ClosedRegister, replace_file, write_file
+from micwire.library.folders import DELETING
 
 SUFFIXES = (".wav", ".json", ".jsonl")
 """What lies in the data directory for one recording: sound, sidecar, results."""
@@ -60,7 +61,7 @@ class Over:
         self._sidecar = sidecar
         self._closed = closed
         self._on_deleted = on_deleted
-        self._deleting = f"{data}/.micwire/deleting"
+        self._deleting = f"{data}/{DELETING}"
         self._log = structlog.get_logger("micwire")
         self._left: dict[str, Closed] = {}
         """Deleted recordings of which something is still there."""

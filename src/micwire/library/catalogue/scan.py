@@ -16,7 +16,7 @@ from micwire.core.catalogue import Filing
 from micwire.core.errors import RegisterDamagedError
 from micwire.core.recording import Closed
 from micwire.library.catalogue.store import Store
-from micwire.library.folders import Folder, Problem, folders, look, read_filing
+from micwire.library.folders import Folder, Problem, folders, look, noted, read_filing
 
 BATCH = 200
 """So many sidecars are read and put at once."""
@@ -67,6 +67,8 @@ class Comparison:
         self._between = between
         self._is_forced = is_forced
         self.tally = Tally()
+        self._leaving: set[str] = set()
+        """Deleted recordings, files of which could not be removed: they look as they did."""
 
     async def run(self) -> Tally:
         """Compare everything; return what was done.
@@ -74,6 +76,7 @@ class Comparison:
         Raises:
             CatalogueUnavailableError: The catalogue failed; what was done stays done.
         """
+        self._leaving = set(await to_thread.run_sync(noted, self._data))
         names = await to_thread.run_sync(folders, self._data)
         self.tally.total = await to_thread.run_sync(self._count, names)
         for name in sorted({*names, *await self._store.folders()}):
@@ -94,6 +97,9 @@ class Comparison:
             if self._is_forced or path not in known or known[path].stamp != stamp
         ]
         self.tally.seen += len(folder.sidecars) - len(altered)
+        put: set[str] = set()
+        displaced: set[str] = set()
+        """Recordings in whose places others lie now."""
         for first in range(0, len(altered), BATCH):
             paths = altered[first : first + BATCH]
             filings, unknown = await to_thread.run_sync(self._read, paths, folder)
@@ -104,15 +110,20 @@ class Comparison:
             await self._store.put(filings)
             self.tally.seen += len(paths)
             self.tally.put += len(filings)
+            for entry in (one.entry for one in filings):
+                put.add(entry.recording)
+                if entry.path in known and known[entry.path].recording != entry.recording:
+                    displaced.add(known[entry.path].recording)
             await self._between(self.tally)
         gone = [
             one.recording
             for path, one in known.items()
             if path not in folder.sidecars and not self._is_live(one.recording)
         ]
-        gone += await to_thread.run_sync(
-            self._deleted, [known[path].recording for path in altered if path in known]
-        )
+        gone += displaced - put
+        doubtful = {known[path].recording for path in altered if path in known}
+        doubtful |= self._leaving & {one.recording for one in known.values()}
+        gone += await to_thread.run_sync(self._deleted, doubtful)
         if gone:
             await self._store.remove(gone)
             self.tally.removed += len(gone)
