@@ -18,9 +18,17 @@ from micwire.app import create_app
 from micwire.client import connect
 from micwire.config import Config
 from micwire.core.audio import Encoding, Format
-from micwire.core.errors import DataDirectoryError, MicwireError, RefusedError
+from micwire.core.errors import (
+    DataDirectoryError,
+    MicwireError,
+    RefusedError,
+    StorageFailedError,
+)
+from micwire.core.interfaces import Recovery
 from micwire.core.people import Person, Scope
 from micwire.embedding import Authenticate, HostAccess
+from micwire.journal.local import LocalJournal
+from micwire.library.writer import WavWriter
 from micwire.lock import DataLock
 from tests.faults.harness import Signal, wav_path
 from tests.test_app import under_uvicorn
@@ -126,6 +134,68 @@ def test_a_start_that_failed_leaves_the_directory_to_others(tmp_path: Path) -> N
                 DataLock(tmp_path / "data").release()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("part", [LocalJournal, WavWriter])
+def test_a_start_that_failed_halfway_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: type[LocalJournal | WavWriter]
+) -> None:
+    app, real, calls = create_app(Config(data=tmp_path / "data")), part.start, 0
+
+    def start(self: Any, events: Any) -> None:
+        nonlocal calls
+        calls += 1
+        real(self, events)
+        if calls == 1:
+            raise StorageFailedError("not now")
+
+    monkeypatch.setattr(part, "start", start)
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+            with pytest.raises(StorageFailedError, match="not now"):
+                await client.get("/healthz")
+            DataLock(tmp_path / "data").release()
+            for _ in range(2):
+                assert (await client.get("/healthz")).status_code == 200
+
+    asyncio.run(run())
+    assert calls == 2
+    DataLock(tmp_path / "data").release()
+
+
+def test_whoever_asks_first_and_goes_away_hinders_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, is_reached, may_go_on = (
+        create_app(Config(data=tmp_path / "data")),
+        threading.Event(),
+        threading.Event(),
+    )
+    real = LocalJournal.recover
+
+    def recover(self: LocalJournal) -> Recovery:
+        is_reached.set()
+        may_go_on.wait(10)
+        return real(self)
+
+    monkeypatch.setattr(LocalJournal, "recover", recover)
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+            first = asyncio.create_task(client.get("/healthz"))
+            await asyncio.to_thread(is_reached.wait, 10)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            second = asyncio.create_task(client.get("/healthz"))
+            await asyncio.sleep(0)
+            may_go_on.set()
+            assert (await second).status_code == 200
+
+    asyncio.run(run())
+    DataLock(tmp_path / "data").release()
 
 
 def test_a_host_with_a_lifespan_of_its_own_may_hold_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -115,17 +116,28 @@ class MicwireApp:
         on_finished: OnFinished | None = None,
     ) -> None:
         self.config = config
-        self.desk = _desk(config, asks_token=asks_token)
+        self.authority: Path | None = None
+        """The certificate of the server's own authority, if it made itself one."""
+        self._is_local = is_local
+        self._asks_token = asks_token
+        self._others_access = access
+        self._on_finished = on_finished
+        self._on_failed = on_failed
+        self._lock: DataLock | None = None
+        self._late_start = LateStart(self.start, self._end)
+        self._build()
+
+    def _build(self) -> None:
+        """Make all parts, none of which has begun."""
+        config = self.config
+        self.desk = _desk(config, asks_token=self._asks_token)
         """Users, sessions and tokens of our own; idle where `access` is somebody else's."""
         self._watch = Watch(self.desk.ended, self._open_to_people)
-        self.access: Access = access or self.desk
+        self.access: Access = self._others_access or self.desk
         self.headers = security_headers(config.allow_embedding)
         """What every answer carries."""
         self.events = Events()
-        self.authority: Path | None = None
-        """The certificate of the server's own authority, if it made itself one."""
         self._hit = failpoint(config.failpoint)
-        self._lock: DataLock | None = None
         data = config.data
         self._journal = LocalJournal(
             data / ".micwire" / "journal",
@@ -152,17 +164,15 @@ class MicwireApp:
         self.events.subscribe(self._tell_catalogue)
         self.events.subscribe(self._note)
         self._hook: FinishedHook | None = None
-        if on_finished is not None:
-            self._hook = FinishedHook(on_finished, data, self._library.closed)
+        if self._on_finished is not None:
+            self._hook = FinishedHook(self._on_finished, data, self._library.closed)
             self.events.subscribe(self._hook.take)
         self._webhooks: Webhooks | None = None
         self._limits = Limits()
         self._is_started = False
-        self._late_start = LateStart(self._start_late, self._end)
         self._recorder: Recorder | None = None
         self._retention: Retention | None = None
         self._analysis: Analysis | None = None
-        self._on_failed = on_failed
         self.metrics = Metrics(self._snapshot)
         """What the recorder counts, for whoever keeps others away from it."""
         shelf = Shelf(data, lambda: self.recorder, self._library)
@@ -194,7 +204,7 @@ class MicwireApp:
             },
         )
         self._rule = rule = OriginRule(
-            config.allow_origin, is_local=is_local, public_url=config.public_url
+            config.allow_origin, is_local=self._is_local, public_url=config.public_url
         )
         self.doors: dict[str, Door] = {
             "/v1/stream": StreamDoor(self._connect, rule),
@@ -258,9 +268,23 @@ class MicwireApp:
     async def start(self) -> None:
         """Lock the data directory, recover, and be ready for connections.
 
+        If that fails, all is as before, and it may be tried again.
+
         Raises:
             MicwireError: The directory can't be used or what is in it can't be recovered.
         """
+        try:
+            await self._start()
+        except BaseException:
+            if self._lock is not None:
+                try:
+                    await self.close()
+                finally:
+                    # Threads begin once, and what was read of the disk may be half.
+                    self._build()
+            raise
+
+    async def _start(self) -> None:
         data = self.config.data
         analyzers = await to_thread.run_sync(load_analyzers, self.config.analyzers)
         self._lock = await to_thread.run_sync(DataLock, data)
@@ -356,32 +380,27 @@ class MicwireApp:
 
     async def close(self) -> None:
         """Bring every WAV up to date and let the data directory go."""
-        await self._watch.close()
-        if self._retention is not None:
-            await self._retention.close()
-        await self.catalogue.close()
-        if self._recorder is not None:
-            await self._recorder.close()
-        if self._analysis is not None:
-            await to_thread.run_sync(self._analysis.close)
-        if self._hook is not None:
-            await self._hook.close()
-        if self._webhooks is not None:
-            await to_thread.run_sync(self._webhooks.close)
-        await to_thread.run_sync(self._peaks.close)
-        await to_thread.run_sync(self.desk.close)
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        async with AsyncExitStack() as last:  # each is closed, whatever happens to another
+            last.callback(self._release)
+            last.push_async_callback(to_thread.run_sync, self.desk.close)
+            last.push_async_callback(to_thread.run_sync, self._peaks.close)
+            if self._webhooks is not None:
+                last.push_async_callback(to_thread.run_sync, self._webhooks.close)
+            if self._hook is not None:
+                last.push_async_callback(self._hook.close)
+            if self._analysis is not None:
+                last.push_async_callback(to_thread.run_sync, self._analysis.close)
+            if self._recorder is not None:
+                last.push_async_callback(self._recorder.close)
+            last.push_async_callback(self.catalogue.close)
+            if self._retention is not None:
+                last.push_async_callback(self._retention.close)
+            last.push_async_callback(self._watch.close)
 
-    async def _start_late(self) -> None:
-        try:
-            await self.start()
-        except BaseException:
-            # The next request may try again: the directory must not be ours until then.
-            if self._lock is not None:
-                await self.close()
-            raise
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     async def _end(self) -> None:
         await self.stop()

@@ -69,18 +69,33 @@ class LateStart:
     ) -> None:
         self._start = start
         self._end = end
-        self._lock = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
         self._life: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Return once it has started."""
-        async with self._lock:
-            if self._life is None:
-                await self._start()
-                self._life = asyncio.create_task(self._live(), name="micwire")
+        if self._starting is None:
+            # In a task of its own: whoever asks first may go away, and others wait for it.
+            self._starting = asyncio.create_task(self._begin(), name="micwire start")
+            self._starting.add_done_callback(_take_error)
+        await asyncio.shield(self._starting)
+
+    async def _begin(self) -> None:
+        try:
+            await self._start()
+        except BaseException:
+            self._starting = None
+            raise
+        self._life = asyncio.create_task(self._live(), name="micwire")
 
     async def _live(self) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             await self._end()
+
+
+def _take_error(task: asyncio.Task[None]) -> None:
+    """Whoever waits is told of it; with nobody there, the next one who asks."""
+    if not task.cancelled():
+        task.exception()
