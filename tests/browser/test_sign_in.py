@@ -47,13 +47,13 @@ def invite(server: Server, **facts: object) -> str:
     return f"{server.address}/#invite={code}"
 
 
-def wait_for(page: Page, condition: str, timeout_s: float = 15) -> None:
+def wait_for(page: Page, condition: str, timeout_s: float = 30) -> None:
     """Wait from outside: what Playwright would wait with in the page is against its policy."""
     for _ in range(round(timeout_s * 20)):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)
-    raise AssertionError(condition)
+    raise AssertionError(f"{condition}: {page.evaluate(STATUS)}")
 
 
 def sign_in(page: Page) -> None:

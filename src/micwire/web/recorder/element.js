@@ -127,7 +127,8 @@ export class MicwireRecorder extends HTMLElement {
     const { title, device, channels, quality } = this.#at;
     try {
       await this.#recorder.start({
-        deviceId: device.value, channels: Number(channels.value), encoding: quality.value, title: title.value.trim() || undefined, ...options,
+        // Whoever is quick presses before there is a choice.
+        deviceId: device.value, channels: Number(channels.value) || undefined, encoding: quality.value || undefined, title: title.value.trim() || undefined, ...options,
       });
     } catch (error) {
       this.#report(error);
