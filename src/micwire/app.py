@@ -176,6 +176,8 @@ class MicwireApp:
         self.metrics = Metrics(self._snapshot)
         """What the recorder counts, for whoever keeps others away from it."""
         shelf = Shelf(data, lambda: self.recorder, self._library)
+        sounds = SoundRoutes(shelf.find, shelf.hear, self._peaks, lambda: self.recorder.is_stopping)
+        self._streams = sounds.streams
         self.endpoints = described(
             [
                 *ServiceRoutes(
@@ -185,9 +187,7 @@ class MicwireApp:
                     are_metrics_elsewhere=bool(config.metrics),
                 ).endpoints(),
                 *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
-                *SoundRoutes(
-                    shelf.find, shelf.hear, self._peaks, lambda: self.recorder.is_stopping
-                ).endpoints(),
+                *sounds.endpoints(),
                 *AccessRoutes(self.desk, config.public_url).endpoints(),
             ]
         )
@@ -234,7 +234,7 @@ class MicwireApp:
         return self._library.unfinished()
 
     def _open_to_people(self) -> list[Revocable]:
-        return [] if self._recorder is None else [*self._recorder.links()]
+        return [*self.recorder.links(), *self._streams.open]
 
     def _files(self, area: str) -> Files:
         files = LocalFiles()
@@ -299,7 +299,6 @@ class MicwireApp:
         )
         self._analysis.start()
         await self.desk.start()
-        self._watch.start()
         if self.config.webhook:
             self._webhooks = await to_thread.run_sync(self._begin_webhooks)
             self.events.subscribe(self._webhooks.take)
@@ -330,6 +329,7 @@ class MicwireApp:
             on_failed=self._on_failed,
         )
         await self._recorder.start()
+        self._watch.start()
         self._peaks.start()
         await self.catalogue.start()
         if self.config.keep_rules.shortest_days < inf:

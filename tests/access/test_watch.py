@@ -203,3 +203,26 @@ def test_a_store_that_fails_ends_nothing_and_all_are_asked_for_in_batches() -> N
         assert {thing.proof for thing in things if thing.is_revoked.is_set()} == {"0003", "2400"}
 
     asyncio.run(run())
+
+
+def test_a_live_listener_ends_with_its_session(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna") as here:
+            browser = await here.signed_in("anna")
+            line = await recording(here, browser, 1)
+            [state] = here.app.recorder.states()
+            listening = asyncio.create_task(
+                browser.call("GET", f"/api/v1/recordings/{state.about.recording}/live")
+            )
+            async with asyncio.timeout(5):
+                while not here.app._streams.open:  # noqa: ASYNC110 - nothing says it
+                    await asyncio.sleep(0.01)
+                await here.app._watch.look()
+                assert here.app._streams.open
+                await browser.call("DELETE", "/api/v1/session")
+                with contextlib.suppress(AssertionError):  # httpx: an answer without its end
+                    await listening
+            assert not here.app._streams.open
+            await is_closed(line)
+
+    asyncio.run(run())

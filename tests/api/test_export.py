@@ -13,13 +13,12 @@ from zipfile import ZipFile
 import httpx
 import pytest
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
 
 from micwire.api import export
-from micwire.api.audio import MAX_ENCODERS, Encoders
 from micwire.api.export import export_response
 from micwire.api.found import Found
 from micwire.api.problems import ProblemError, no_such_recording
+from micwire.api.streams import MAX_MADE, Stream, Streams
 from micwire.core import wav
 from micwire.core.audio import Encoding, Format
 from micwire.core.interfaces import Readable
@@ -63,21 +62,23 @@ class Shelf:
             raise no_such_recording()
         return self._found[recording]
 
-    async def stream(self, wanted: Sequence[str], encoders: Encoders) -> AsyncIterator[bytes]:
+    async def respond(self, wanted: Sequence[str], streams: Streams) -> Stream:
         scope = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
         request = Request({**scope, "state": {"person": LOCAL}})
-        response = await export_response(request, wanted, self.find, encoders)
-        assert isinstance(response, StreamingResponse)
-        stream = response.body_iterator
+        response = await export_response(request, wanted, self.find, streams)
+        assert isinstance(response, Stream)
+        return response
+
+    async def stream(self, wanted: Sequence[str], streams: Streams) -> AsyncIterator[bytes]:
+        stream = (await self.respond(wanted, streams)).body_iterator
         assert isinstance(stream, AsyncGenerator)
         return stream
 
     def zipped(self, *wanted: str) -> bytes:
         async def run() -> bytes:
-            encoders = Encoders()
-            stream = await self.stream(wanted, encoders)
+            streams = Streams()
+            stream = await self.stream(wanted, streams)
             data = b"".join([bytes(piece) async for piece in stream])
-            assert encoders.running == 0
             return data
 
         return asyncio.run(run())
@@ -169,7 +170,7 @@ def test_what_is_deleted_meanwhile_is_left_out_and_said(shelf: Shelf) -> None:
 
     async def run() -> bytes:
         data = b""
-        async for piece in await shelf.stream(["first", "cut", "later"], Encoders()):
+        async for piece in await shelf.stream(["first", "cut", "later"], Streams()):
             data += piece
             if len(data) > 16_000_000:  # in the middle of the second
                 shelf.deleted |= {"cut", "later"}
@@ -198,7 +199,7 @@ def test_a_large_zip_takes_no_memory_to_speak_of(
     async def run() -> int:
         nonlocal tail
         size = 0
-        async for piece in await shelf.stream(["large"], Encoders()):
+        async for piece in await shelf.stream(["large"], Streams()):
             size += len(piece)
             tail = (tail + piece)[-10_000:]
         return size
@@ -227,13 +228,12 @@ def test_a_client_that_leaves_lets_the_file_go(shelf: Shelf) -> None:
     shelf.put("a", 3_000_000, "a")
 
     async def run() -> None:
-        encoders = Encoders()
-        stream = await shelf.stream(["a"], encoders)
-        assert isinstance(stream, AsyncGenerator)
-        await anext(stream)
-        assert encoders.running == 1
-        await stream.aclose()
-        assert encoders.running == 0
+        streams = Streams()
+        response = await shelf.respond(["a"], streams)
+        await anext(aiter(response.body_iterator))
+        assert streams.made == 1
+        await response.close()
+        assert streams.made == 0
 
     asyncio.run(run())
     links = [str(link.resolve()) for link in Path("/proc/self/fd").iterdir()]
@@ -242,7 +242,12 @@ def test_a_client_that_leaves_lets_the_file_go(shelf: Shelf) -> None:
 
 def test_too_many_at_once_are_refused(shelf: Shelf) -> None:
     shelf.put("a", 10, "a")
-    encoders = Encoders()
-    encoders.running = MAX_ENCODERS
-    with pytest.raises(ProblemError, match="busy"):
-        asyncio.run(shelf.stream(["a"], encoders))
+
+    async def run() -> None:
+        streams = Streams()
+        for _ in range(MAX_MADE):
+            await shelf.respond(["a"], streams)
+        with pytest.raises(ProblemError, match="busy"):
+            await shelf.respond(["a"], streams)
+
+    asyncio.run(run())

@@ -1,27 +1,32 @@
 """Downloads in other formats, of one that is over and of one that grows."""
 
 import asyncio
+import contextlib
 import io
 import subprocess
 import wave
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import soundfile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from wavinfo import WavInfoReader
 
 from micwire import formats
-from micwire.api.audio import MAX_ENCODERS, Encoders, SoundName, audio_response
+from micwire.api import streams as streams_module
+from micwire.api.audio import SoundName, audio_response
 from micwire.api.found import Found
 from micwire.api.problems import ProblemError
+from micwire.api.streams import MAX_MADE, MAX_MADE_BY_PERSON, Stream, Streams
 from micwire.core import wav
 from micwire.core.audio import Encoding, Format
 from micwire.core.interfaces import Readable
+from micwire.core.people import LOCAL, Person
 from micwire.core.tags import sent_tags
 from micwire.core.wire import format_fields
 from tests.faults.harness import Microphone, Server, Signal, audio, dial, wait_ack, wav_path
@@ -162,22 +167,28 @@ def made_up(path: Path, audio_format: Format, frames: int) -> Found:
 
 
 async def answer(
-    found: Found, name: SoundName, encoders: Encoders | None = None, *, is_download: bool = False
+    found: Found,
+    name: SoundName,
+    streams: Streams | None = None,
+    *,
+    is_download: bool = False,
+    person: Person = LOCAL,
 ) -> Response:
-    request = Request({"type": "http", "method": "GET", "query_string": b"", "headers": []})
-    encoders = encoders or Encoders()
-    return await audio_response(request, found, name, encoders, is_download=is_download)
+    scope = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
+    request = Request({**scope, "state": {"person": person}})
+    streams = streams or Streams()
+    return await audio_response(request, found, name, streams, is_download=is_download)
 
 
 def ask(
-    found: Found, name: SoundName, encoders: Encoders | None = None, *, is_download: bool = False
+    found: Found, name: SoundName, streams: Streams | None = None, *, is_download: bool = False
 ) -> Response:
-    return asyncio.run(answer(found, name, encoders, is_download=is_download))
+    return asyncio.run(answer(found, name, streams, is_download=is_download))
 
 
-def problem_of(found: Found, name: SoundName, encoders: Encoders | None = None) -> ProblemError:
+def problem_of(found: Found, name: SoundName, streams: Streams | None = None) -> ProblemError:
     with pytest.raises(ProblemError) as caught:
-        ask(found, name, encoders)
+        ask(found, name, streams)
     return caught.value
 
 
@@ -206,29 +217,87 @@ def open_descriptors() -> int:
 
 def test_a_client_that_leaves_frees_its_encoder(tmp_path: Path) -> None:
     async def run() -> None:
-        found, encoders = made_up(tmp_path / "a.wav", STEREO, 100_000_000), Encoders()
+        found, streams = made_up(tmp_path / "a.wav", STEREO, 100_000_000), Streams()
         for _ in range(3):
-            response = await answer(found, "flac", encoders)
-            assert isinstance(response, StreamingResponse)
-            pieces = response.body_iterator
-            assert isinstance(pieces, AsyncGenerator)
-            assert bytes(await anext(pieces)).startswith(b"fLaC")
-            assert encoders.running == 1
-            await pieces.aclose()
-            assert encoders.running == 0
+            response = await answer(found, "flac", streams)
+            assert isinstance(response, Stream)
+            piece = await anext(aiter(response.body_iterator))
+            assert isinstance(piece, bytes)
+            assert piece.startswith(b"fLaC")
+            assert streams.made == 1
+            await response.close()
+            assert streams.made == 0
 
     before = open_descriptors()
     asyncio.run(run())
     assert open_descriptors() == before
 
 
-def test_too_many_encoders_are_refused_for_a_while(tmp_path: Path) -> None:
-    found, encoders = made_up(tmp_path / "a.wav", STEREO, 10), Encoders()
-    encoders.running = MAX_ENCODERS
-    problem = problem_of(found, "opus", encoders)
-    assert (problem.status, problem.code) == (503, "busy")
-    assert problem.headers == {"retry-after": "10"}
-    assert ask(found, "wav", encoders).status_code == 200
+def test_too_many_downloads_are_refused_for_a_while_from_the_step_that_counts_them(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        found, streams = made_up(tmp_path / "a.wav", STEREO, 10), Streams()
+        answers = [await answer(found, "opus", streams) for _ in range(MAX_MADE)]
+        with pytest.raises(ProblemError) as caught:
+            await answer(found, "opus", streams)
+        assert (caught.value.status, caught.value.code) == (503, "busy")
+        assert caught.value.headers == {"retry-after": "10"}
+        assert (await answer(found, "wav", streams)).status_code == 200
+        assert isinstance(answers[0], Stream)
+        await answers[0].close()
+        assert (await answer(found, "opus", streams)).status_code == 200
+
+    asyncio.run(run())
+
+
+def test_one_person_leaves_places_to_others(tmp_path: Path) -> None:
+    async def run() -> None:
+        found, streams = made_up(tmp_path / "a.wav", STEREO, 10), Streams()
+        for _ in range(MAX_MADE_BY_PERSON):
+            await answer(found, "opus", streams, person=Person("anna"))
+        with pytest.raises(ProblemError, match="yours"):
+            await answer(found, "opus", streams, person=Person("anna"))
+        assert (await answer(found, "opus", streams, person=Person("berta"))).status_code == 200
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("way", ["leaves", "takes nothing", "is let in no more"])
+def test_a_stream_that_ends_early_frees_its_place(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams_module, "SEND_TIMEOUT_S", 0.05)
+
+    async def run() -> None:
+        found, streams = made_up(tmp_path / "a.wav", STEREO, 100_000_000), Streams()
+        response, sent = await answer(found, "flac", streams), 0
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal sent
+            sent += 1
+            if sent == 3 and way == "leaves":
+                raise OSError
+            if sent == 3 and way == "takes nothing":
+                await asyncio.Event().wait()
+            if sent == 3:
+                [stream] = streams.open
+                stream.revoke()
+
+        async def receive() -> MutableMapping[str, Any]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+        with contextlib.suppress(ClientDisconnect):
+            async with asyncio.timeout(5):
+                await response(scope, receive, send)
+        assert sent == 3
+        assert streams.made == 0
+
+    before = open_descriptors()
+    asyncio.run(run())
+    assert open_descriptors() == before
 
 
 def test_a_recording_that_is_deleted_meanwhile_is_sent_no_further(tmp_path: Path) -> None:

@@ -7,18 +7,19 @@ what is downloaded from a growing recording is a whole WAV of what was durable t
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CancelScope, to_thread
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from micwire.api.found import Found
 from micwire.api.names import disposition, file_stem
 from micwire.api.problems import ProblemError
+from micwire.api.streams import Streams
 from micwire.core import wav
 from micwire.core.errors import WavError
 from micwire.core.tags import sent_tags
@@ -31,39 +32,12 @@ from micwire.formats import (
     sample_encoding,
 )
 
-MAX_ENCODERS = 16
-"""So many downloads may be encoded or packed at once; each holds a few MiB."""
-ENCODING_THREADS = 2
-RETRY_S = 10
 _CHUNK_BYTES = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 END = b"end"
 """What `next` gives behind the last piece."""
 
 SoundName = Literal["wav", "plain", "flac", "opus", "mp3"]
-
-
-class Encoders:
-    """How much may be encoded at once, by all requests together."""
-
-    def __init__(self) -> None:
-        self.threads = CapacityLimiter(ENCODING_THREADS)
-        self.running = 0
-
-
-def take_place(encoders: Encoders) -> None:
-    """See that there is room for one more.
-
-    Raises:
-        ProblemError: Too much is under way.
-    """
-    if encoders.running >= MAX_ENCODERS:
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "busy",
-            f"{MAX_ENCODERS} downloads are being made: try again in a while.",
-            {"retry-after": str(RETRY_S)},
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +50,7 @@ async def audio_response(
     request: Request,
     found: Found,
     name: SoundName,
-    encoders: Encoders,
+    streams: Streams,
     *,
     is_download: bool = False,
 ) -> Response:
@@ -88,8 +62,8 @@ async def audio_response(
     suffix = "wav" if name == "plain" else name
     headers = _headers(found, suffix, is_download=is_download)
     if suffix == "wav":
-        return await _wav_response(request, found, headers, encoders, is_plain=name == "plain")
-    return _encoded_response(request, found, headers, Compressed(name), encoders)
+        return await _wav_response(request, found, headers, streams, is_plain=name == "plain")
+    return _encoded_response(request, found, headers, Compressed(name), streams)
 
 
 def _headers(found: Found, suffix: str, *, is_download: bool) -> dict[str, str]:
@@ -111,13 +85,13 @@ async def _wav_response(
     request: Request,
     found: Found,
     headers: dict[str, str],
-    encoders: Encoders,
+    streams: Streams,
     *,
     is_plain: bool,
 ) -> Response:
     readable = found.readable
     # On a thread: of 100,000 gaps it is much to write. On few, as they keep the loop waiting.
-    head, etag = await to_thread.run_sync(_head, found, is_plain, limiter=encoders.threads)
+    head, etag = await to_thread.run_sync(_head, found, is_plain, limiter=streams.threads)
     padding = bytes(wav.padding(readable.format, readable.frames))
     total = len(head) + readable.frames * readable.format.frame_bytes + len(padding)
     headers |= {"accept-ranges": "bytes"}
@@ -133,7 +107,8 @@ async def _wav_response(
     status = 200 if asked is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="audio/wav")
-    return StreamingResponse(
+    return streams.respond(
+        request,
         _stream(found, head, padding, part),
         status_code=status,
         headers=headers,
@@ -176,7 +151,7 @@ def _asked(request: Request, total: int, etag: str | None) -> _Slice | None:
     return _Slice(int(first), end)
 
 
-async def _stream(found: Found, head: bytes, padding: bytes, part: _Slice) -> AsyncIterator[bytes]:
+async def _stream(found: Found, head: bytes, padding: bytes, part: _Slice) -> AsyncGenerator[bytes]:
     readable = found.readable
     audio_end = len(head) + readable.frames * readable.format.frame_bytes
     position = part.first
@@ -219,7 +194,7 @@ def _encoded_response(
     found: Found,
     headers: dict[str, str],
     kind: Compressed,
-    encoders: Encoders,
+    streams: Streams,
 ) -> Response:
     readable = found.readable
     try:
@@ -234,25 +209,21 @@ def _encoded_response(
         headers["x-micwire-encoding"] = str(exactness)
     if request.method == "HEAD":
         return Response(headers=headers, media_type=kind.media_type)
-    take_place(encoders)
-    return StreamingResponse(
-        _encoded(found, kind, encoders), headers=headers, media_type=kind.media_type
-    )
+    body = _encoded(found, kind, streams)
+    return streams.respond(request, body, is_made=True, headers=headers, media_type=kind.media_type)
 
 
-async def _encoded(found: Found, kind: Compressed, encoders: Encoders) -> AsyncIterator[bytes]:
+async def _encoded(found: Found, kind: Compressed, streams: Streams) -> AsyncGenerator[bytes]:
     """Encode as fast as the client takes it, and no further than that."""
     pieces = _pieces(found, kind)
-    encoders.running += 1
     try:
         while True:
-            piece = await to_thread.run_sync(next, pieces, END, limiter=encoders.threads)
+            piece = await to_thread.run_sync(next, pieces, END, limiter=streams.threads)
             if piece is END or not found.is_there():
                 return
             if piece:
                 yield piece
     finally:
-        encoders.running -= 1
         with CancelScope(shield=True):  # the client may be gone: free the encoder all the same
             await to_thread.run_sync(pieces.close)
 

@@ -9,7 +9,7 @@ what is not. Memory stays flat, however much there is.
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,13 +17,14 @@ from zipfile import ZipFile, ZipInfo
 
 from anyio import CancelScope, to_thread
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from micwire.api.audio import END, Encoders, open_to_read, read_sound, take_place
+from micwire.api.audio import END, open_to_read, read_sound
 from micwire.api.endpoints import person_of
 from micwire.api.found import Find, Found
 from micwire.api.names import disposition, file_stem
 from micwire.api.problems import ProblemError, no_such_recording
+from micwire.api.streams import Streams
 from micwire.core import wav
 from micwire.core.people import Person
 from micwire.core.tags import sent_tags
@@ -37,7 +38,7 @@ _MODE = 0o644 << 16
 
 
 async def export_response(
-    request: Request, recordings: Sequence[str], find: Find, encoders: Encoders
+    request: Request, recordings: Sequence[str], find: Find, streams: Streams
 ) -> Response:
     """Return a zip of recordings, in the order in which they are asked for.
 
@@ -61,9 +62,10 @@ async def export_response(
     }
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/zip")
-    take_place(encoders)
-    stream = _stream(archive, first, wanted, person, find, encoders)
-    return StreamingResponse(stream, headers=headers, media_type="application/zip")
+    body = _stream(archive, first, wanted, person, find, streams)
+    return streams.respond(
+        request, body, is_made=True, headers=headers, media_type="application/zip"
+    )
 
 
 async def _find(find: Find, person: Person, recording: str, archive: "_Archive") -> Found | None:
@@ -80,29 +82,27 @@ async def _stream(
     others: Sequence[str],
     person: Person,
     find: Find,
-    encoders: Encoders,
-) -> AsyncIterator[bytes]:
-    encoders.running += 1
+    streams: Streams,
+) -> AsyncGenerator[bytes]:
     pieces = archive.add(first)
     try:
-        async for piece in _each(pieces, encoders):
+        async for piece in _each(pieces, streams):
             yield piece
         for recording in others:
             found = await _find(find, person, recording, archive)
             if found is not None:
                 pieces = archive.add(found)
-                async for piece in _each(pieces, encoders):
+                async for piece in _each(pieces, streams):
                     yield piece
         yield await to_thread.run_sync(archive.finish)
     finally:
-        encoders.running -= 1
         with CancelScope(shield=True):  # the client may be gone: close the file all the same
             await to_thread.run_sync(pieces.close)
 
 
-async def _each(pieces: Generator[bytes], encoders: Encoders) -> AsyncIterator[bytes]:
+async def _each(pieces: Generator[bytes], streams: Streams) -> AsyncGenerator[bytes]:
     while True:
-        piece = await to_thread.run_sync(next, pieces, END, limiter=encoders.threads)
+        piece = await to_thread.run_sync(next, pieces, END, limiter=streams.threads)
         if piece is END:
             return
         if piece:

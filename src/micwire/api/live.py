@@ -6,17 +6,18 @@ memory, and delays nobody.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import anyio
 from anyio import CancelScope, to_thread
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from micwire.api.audio import open_to_read, read_sound
 from micwire.api.endpoints import person_of
 from micwire.api.found import Hear, Sound
 from micwire.api.problems import ProblemError
+from micwire.api.streams import Streams
 from micwire.core import wav
 from micwire.core.people import Person
 
@@ -31,6 +32,7 @@ def live_response(
     first_frame: int | None,
     hear: Hear,
     is_stopping: Callable[[], bool],
+    streams: Streams,
 ) -> Response:
     """Return the sound from a frame on, until the recording ends.
 
@@ -40,18 +42,19 @@ def live_response(
         first_frame: Where to begin; None for what comes from now on.
         hear: Finds it again, to see whether there is more of it.
         is_stopping: Whether the server ends: nobody may keep it.
+        streams: Where it is counted.
     """
     headers = {"cache-control": "no-store", "accept-ranges": "none"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type="audio/wav")
     start = sound.readable.frames if first_frame is None else first_frame
     stream = _follow(sound, start, person_of(request), hear, is_stopping)
-    return StreamingResponse(stream, headers=headers, media_type="audio/wav")
+    return streams.respond(request, stream, headers=headers, media_type="audio/wav")
 
 
 async def _follow(
     sound: Sound, position: int, person: Person, hear: Hear, is_stopping: Callable[[], bool]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     yield wav.stream_header(sound.readable.format)
     frame_bytes = sound.readable.format.frame_bytes
     step = max(1, _PIECE_BYTES // frame_bytes)

@@ -8,11 +8,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from micwire.api.audio import Encoders, SoundName, audio_response
+from micwire.api.audio import SoundName, audio_response
 from micwire.api.endpoints import Answer, Endpoint, person_of, query_of
 from micwire.api.export import MAX_RECORDINGS, export_response
 from micwire.api.found import Find, Hear, Sound
 from micwire.api.live import live_response
+from micwire.api.streams import Streams
 from micwire.core.people import Scope
 from micwire.core.wire import MAX_COUNT
 from micwire.library.peaks import PeakStore
@@ -83,7 +84,8 @@ class SoundRoutes:
         self._hear = hear
         self._is_stopping = is_stopping
         self._peak_store = peaks
-        self._encoders = Encoders()
+        self.streams = Streams()
+        """What is being sent."""
 
     def endpoints(self) -> list[Endpoint]:
         """Return the rows of the table."""
@@ -130,7 +132,7 @@ class SoundRoutes:
         query = query_of(request, AudioQuery)
         found = await self._find(person_of(request), request.path_params["recording"])
         return await audio_response(
-            request, found, query.format, self._encoders, is_download=query.download
+            request, found, query.format, self.streams, is_download=query.download
         )
 
     async def get_live(self, request: Request) -> Response:
@@ -140,7 +142,9 @@ class SoundRoutes:
         """
         query = query_of(request, LiveQuery)
         sound = await self._hear(person_of(request), request.path_params["recording"])
-        return live_response(request, sound, query.first_frame, self._hear, self._is_stopping)
+        return live_response(
+            request, sound, query.first_frame, self._hear, self._is_stopping, self.streams
+        )
 
     async def export(self, request: Request) -> Response:
         """Return recordings as a zip: WAVs, sidecars and a manifest.
@@ -148,7 +152,7 @@ class SoundRoutes:
         What is not there, or is deleted meanwhile, is named in the manifest.
         """
         query = query_of(request, ExportQuery)
-        return await export_response(request, query.recording, self._find, self._encoders)
+        return await export_response(request, query.recording, self._find, self.streams)
 
     async def get_peaks(self, request: Request) -> Response:
         """Return a recording's waveform: the lowest and the highest sample of each column."""
