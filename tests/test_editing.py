@@ -35,6 +35,7 @@ from micwire.core.session import MAX_MARKS
 from micwire.core.wire import Audio, Mark
 from micwire.editing import Deletion
 from micwire.events import Happening
+from micwire.library.deletions import DeletionLog
 from micwire.testing import ForgetfulFiles, Survivors
 from tests.faults.memory_files import DATA, FORMATS, Client, Server, Sound, hurry, new_disk, serving
 
@@ -766,5 +767,28 @@ def test_nobody_waits_for_many_deletions_to_begin_a_recording(prepare: Prepare) 
             finally:
                 may_go_on.set()
             await asyncio.gather(*deleting)
+
+    asyncio.run(run())
+
+
+def test_on_a_full_disk_a_recording_is_deleted_and_noted_once_there_is_room() -> None:
+    files, client = new_disk(), new_client()
+    recording = client.sound.recording
+    path = f"{DATA}/.micwire/deletions.jsonl"
+    log = DeletionLog(path, files)
+
+    async def run() -> None:
+        async with serving(files) as server:
+            await record(server, client)
+            await asyncio.sleep(0.02)
+            server.recorder._editor._note_deletion = lambda deletion: log.append(
+                deletion.recording, owner=deletion.owner, why=deletion.why, by=deletion.by
+            )
+            files.room_bytes = sum(len(files.content(each)) for each in files.paths())
+            await server.recorder.delete(recording, why="test", by="")
+            assert is_gone(server, recording)
+            assert server.recorder.error is None
+            lines = (files.durable_content(path) or b"").splitlines()
+            assert [json.loads(line)["recording"] for line in lines] == [recording]
 
     asyncio.run(run())

@@ -77,8 +77,8 @@ class Editor:
         library: Has those that are.
         analysis: Runs analyzers beside; None where there are none.
         events: Told what has changed.
-        note_deletion: Called before each deletion becomes durable; may block. None where
-            nobody keeps a log.
+        note_deletion: Called before each deletion becomes durable, or where there is no room,
+            once more behind it; may block. None where nobody keeps a log.
     """
 
     def __init__(
@@ -159,20 +159,15 @@ class Editor:
             StorageFailedError: Nothing can be made durable any more.
         """
         about = live.state.about
-        if self._note_deletion is not None:
-            note = Deletion(about.recording, about.owner, why, by)
-            # Without room it goes unnoted: deleting is what makes room.
-            with contextlib.suppress(StorageFullError):
-                await self._on_thread(self._deletions, partial(self._note_deletion, note))
+        await self._is_noted(Deletion(about.recording, about.owner, why, by))
         await self._unfinished.commit(Record(Kind.DELETE, live.key, epoch=live.state.epoch))
 
     async def _delete_closed(self, closed: Closed, why: str, by: str) -> None:
         with contextlib.suppress(GoneError, RegisterDamagedError):
             # Nobody can hold what nobody can read.
             await self._on_thread(self._deletions, partial(self._library.edit, closed, unless_held))
-        if self._note_deletion is not None:
-            note = Deletion(closed.recording, closed.owner, why, by)
-            await self._on_thread(self._deletions, partial(self._note_deletion, note))
+        note = Deletion(closed.recording, closed.owner, why, by)
+        is_noted = await self._is_noted(note)
         key = recording_bytes(closed.recording)
         self._unfinished.deleted.add(key)
         if self._analysis is not None:  # analyzers may still be writing down what they heard
@@ -182,7 +177,18 @@ class Editor:
         except StorageFullError:
             self._unfinished.deleted.discard(key)
             raise
+        if not is_noted:  # there may be room now
+            await self._is_noted(note)
         self._events.tell(Happening.DELETED, closed.recording, closed.owner)
+
+    async def _is_noted(self, note: Deletion) -> bool:
+        """Note a deletion; False if there is no room for that: deleting is what makes room."""
+        if self._note_deletion is not None:
+            try:
+                await self._on_thread(self._deletions, partial(self._note_deletion, note))
+            except StorageFullError:
+                return False
+        return True
 
     async def _unended(self, recording: str) -> Live | None:
         """Return a recording that goes on; None for one that is over, once that is so."""

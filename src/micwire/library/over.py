@@ -20,7 +20,13 @@ from micwire.core.edits import Change, Editable, GoneError, LockedError
 from micwire.core.errors import RegisterDamagedError
 from micwire.core.interfaces import Files
 from micwire.core.recording import Closed
-from micwire.core.storage import is_no_room, is_not_allowed, sync_directory_or_fail
+from micwire.core.storage import (
+    is_no_room,
+    is_not_allowed,
+    is_out_of_descriptors,
+    sync_directory_or_fail,
+    write_all,
+)
 from micwire.library.closed import ClosedRegister, replace_file, write_file
 from micwire.library.folders import DELETING
 
@@ -28,6 +34,9 @@ SUFFIXES = (".wav", ".json", ".jsonl")
 """What lies in the data directory for one recording: sound, sidecar, results."""
 KEPT_HEADER = ".wav.header."
 """Between its name and `bak`: a header as it was before somebody had it mended."""
+
+RESERVE_BYTES = 64 << 10
+"""What a deletion writes before it removes anything has room in this."""
 
 
 class Over:
@@ -62,6 +71,7 @@ class Over:
         self._closed = closed
         self._on_deleted = on_deleted
         self._deleting = f"{data}/{DELETING}"
+        self._reserve = f"{data}/.micwire/reserve"
         self._log = structlog.get_logger("micwire")
         self._left: dict[str, Closed] = {}
         """Deleted recordings of which something is still there."""
@@ -91,13 +101,37 @@ class Over:
     def delete(self, closed: Closed) -> None:
         """Delete a recording; see `Library.delete`."""
         gone = gone_as(closed.recording, closed.format, closed.path, closed.epoch)
+        try:
+            self._begin(gone)
+        except OSError as error:
+            if not is_no_room(error) or is_out_of_descriptors(error):
+                raise
+            self._closed.unlink(self._reserve)  # somebody deletes to make room
+            self._begin(gone)
+        self._vanish(gone)
+        self.keep_reserve()
+
+    def keep_reserve(self) -> None:
+        """Keep some room for deletions on a full disk, as far as there is any."""
+        try:
+            descriptor = self._closed.open(self._reserve, create=True)
+            try:
+                if self._closed.size(descriptor) < RESERVE_BYTES:
+                    write_all(self._closed, descriptor, [bytes(RESERVE_BYTES)], 0)
+            finally:
+                self._closed.close(descriptor)
+        except OSError as error:
+            if not is_no_room(error):
+                raise
+            self._closed.unlink(self._reserve)  # a part of it would only take what others need
+
+    def _begin(self, gone: Closed) -> None:
         self._note(gone)
         try:
             self._register.put(replace(gone, path=""))
         except OSError:  # no room: nothing was touched, and nothing is to be touched later
             self._forget(gone.recording)
             raise
-        self._vanish(gone)
 
     def delete_unfinished(self, gone: Closed) -> None:
         """Remove the files of a recording that never came to an end; the log says so already.

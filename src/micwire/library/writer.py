@@ -146,6 +146,7 @@ class WavWriter:
         try:
             self._make_directories()
             self._afterwards.complete_deletions()
+            self._afterwards.keep_reserve()
             return self._replay(recovery)
         except OSError as error:
             raise StorageFailedError(f"the WAVs can't be brought up to date: {error}") from error
