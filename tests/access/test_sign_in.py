@@ -3,11 +3,13 @@
 import asyncio
 import re
 import statistics
+import threading
 import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
 from micwire.access.attempts import FREE_BY_ACCOUNT, Attempts
 from micwire.core.wire import Error
@@ -350,5 +352,24 @@ def test_behind_a_proxy_that_calls_by_another_name_our_pages_are_those_of_the_pu
                 headers = {"origin": origin, "cookie": cookie}
                 answer = await here.browser().call("GET", "/api/v1/me", headers=headers)
                 assert answer.json()["name"] == name
+
+    asyncio.run(run())
+
+
+def test_who_asks_is_looked_up_while_downloads_take_every_thread(tmp_path: Path) -> None:
+    may_go_on = threading.Event()
+
+    async def run() -> None:
+        async with office(tmp_path) as here:
+            to_thread.current_default_thread_limiter().total_tokens = 1
+            download = asyncio.create_task(to_thread.run_sync(may_go_on.wait, 20))
+            await asyncio.sleep(0.05)
+            try:
+                async with asyncio.timeout(5):
+                    request = {"type": "http", "path": "/", "query_string": b"", "headers": []}
+                    assert await here.app.access.person(request) is None
+            finally:
+                may_go_on.set()
+            await download
 
     asyncio.run(run())
