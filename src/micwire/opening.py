@@ -195,19 +195,16 @@ class Opener:
                 return
             if self._may_not_create(connection):
                 return
-            max_s = await self._admitted(connection, message, None, person)
-            if max_s is None:
-                return
-            self._creating += 1
+            self._creating += 1  # from here on it counts: others ask meanwhile
             try:
                 live = await self._create(connection, message, key, person)
             finally:
                 self._creating -= 1
-        else:
-            if not self._may_continue(connection, message, live, person):
+            if live is None:
                 return
-            max_s = await self._admitted(connection, message, live, person)
-            if max_s is None:
+        else:
+            # No wait between this question and what follows from it.
+            if not self._may_continue(connection, message, live, person):
                 return
             self._dismiss_owner(live)
             if live.state.ending is not None:
@@ -229,19 +226,7 @@ class Opener:
         live.owner, connection.live = connection, live
         if self._analysis is not None:
             connection.results = self._analysis.attach(live.state, message, connection.wake)
-        self._grant(connection, live.state, max_s=max_s)
-
-    async def _admitted(
-        self, connection: Connection, message: Open, live: Live | None, person: Person
-    ) -> float | None:
-        """Return how many seconds the recording may have; None once the link is refused."""
-        state = None if live is None else live.state
-        verdict = await self._asked(lambda: self._admit(person, message, state))
-        if isinstance(verdict, str):
-            frames = 0 if live is None else live.state.frames
-            self._host.refuse(connection, "quota", verdict, frames=frames)
-            return None
-        return verdict
+        self._grant(connection, live.state)
 
     def _end_orphan(self, recording: str, connection: Connection) -> None:
         """End a plain recording that was created for a link that is gone: nobody can return."""
@@ -266,7 +251,12 @@ class Opener:
 
     async def _create(
         self, connection: Connection, message: Open, key: bytes, person: Person
-    ) -> Live:
+    ) -> Live | None:
+        """Begin a recording; None if it may not be, and the link is refused or gone."""
+        allowed_s = await self._asked(lambda: self._admit(person, message))
+        if isinstance(allowed_s, str):
+            self._host.refuse(connection, "quota", allowed_s, frames=0)
+            return None
         now = self._utc_now()
         path = await self._free_path(now, message.recording)
         about = About(
@@ -288,12 +278,21 @@ class Opener:
             consent=person.consent,
             invitation=person.invitation,
             data_offset=STORED_HEADER_BYTES,
+            max_frames=None if allowed_s == inf else int(allowed_s * message.format.sample_rate),
         )
+        if self._host.is_unable(connection) or connection.session.state is not State.OPENING:
+            self._unfinished.paths.discard(path)  # it changed while we waited
+            return None
         live = Live(key, RecordingState(about, epoch=1), 0, idle_since=time.monotonic())
         self._unfinished.add(live)
-        await self._unfinished.commit(live.state.record())
-        self._events.tell(Happening.STARTED, about.recording, about.owner)
+        # It begins even if its client waits no longer.
+        await asyncio.shield(self._host.spawn(self._begin(live)))
         return live
+
+    async def _begin(self, live: Live) -> None:
+        await self._unfinished.commit(live.state.record())
+        about = live.state.about
+        self._events.tell(Happening.STARTED, about.recording, about.owner)
 
     async def _free_path(self, now: datetime, recording: str) -> str:
         stem = f"{now:%Y-%m-%d}/{now:%H-%M-%S}_{recording[:8]}"
@@ -302,9 +301,14 @@ class Opener:
             # Reserved before the disk is asked: another `open` may run meanwhile.
             if path not in self._unfinished.paths:
                 self._unfinished.paths.add(path)
-                if not await asyncio.to_thread(self._is_taken, path):
+                is_taken = True
+                try:
+                    is_taken = await asyncio.to_thread(self._is_taken, path)
+                finally:
+                    if is_taken:
+                        self._unfinished.paths.discard(path)
+                if not is_taken:
                     return path
-                self._unfinished.paths.discard(path)
             number += 1
             path = f"{stem}_{number}"
 
@@ -388,11 +392,10 @@ class Opener:
         state: RecordingState,
         *,
         is_ending: bool = False,
-        max_s: float = inf,
     ) -> None:
         limits = self._settings.limits
         audio_format = state.about.format
-        max_frames = MAX_COUNT if max_s == inf else int(max_s * audio_format.sample_rate)
+        max_frames = state.about.max_frames
         connection.last_ack = time.monotonic()
         connection.session.opened(
             Opened(
@@ -409,7 +412,7 @@ class Opener:
             state.gap_frames,
             gaps=len(state.gaps),
             is_ending=is_ending,
-            max_frames=max_frames,
+            max_frames=MAX_COUNT if max_frames is None else max_frames,
         )
 
 
@@ -428,7 +431,7 @@ def _log(event: str, error: Exception) -> None:
     structlog.get_logger("micwire").error(event, error=type(error).__name__, where=where)
 
 
-async def without_limit(person: Person, message: Open, state: RecordingState | None) -> float | str:
+async def without_limit(person: Person, message: Open) -> float | str:
     """Let everybody record as long as they like."""
     return inf
 

@@ -2,12 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from math import inf
 from pathlib import Path
+from unittest.mock import Mock
 
-from micwire.access.quotas import GRACE_S
+import pytest
+
+from micwire.access.quotas import GRACE_S, Quota, Quotas
 from micwire.access.store import User
-from micwire.core.wire import Error, Opened
-from tests.access.office import Line, guest, office
+from micwire.core.catalogue import CatalogueUnavailableError, Usage
+from micwire.core.people import Person
+from micwire.core.recording import About, Ending, RecordingState
+from micwire.core.wire import Error, Open, Opened
+from tests.access.office import MONO, Line, guest, number, office
 
 
 def test_an_invitation_allows_so_many_takes_and_keeps_the_consent(tmp_path: Path) -> None:
@@ -127,3 +135,91 @@ def test_so_many_recordings_of_a_user_stream_at_once(tmp_path: Path) -> None:
             assert isinstance(await Line(here, anna).open(9), Opened)
 
     asyncio.run(run())
+
+
+def test_who_comes_back_keeps_what_was_promised_and_can_finish(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna", quota_hours=10 / 3_600, quota_streams=2) as here:
+            anna = await here.signed_in("anna")
+            lines = [Line(here, anna) for _ in range(2)]
+            for recording, line in enumerate(lines):
+                assert isinstance(await line.open(recording), Opened)
+            for line in lines:
+                line.send(0, 6)  # together they are over the quota already
+                line.connection.lost()
+            for recording in range(2):
+                line = Line(here, anna)
+                assert isinstance(await line.open(recording), Opened)
+                line.send(48_000, 4)
+                await line.finish(10)
+
+    asyncio.run(run())
+
+
+def test_who_comes_back_is_not_refused_for_what_began_meanwhile(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna", quota_streams=1) as here:
+            anna = await here.signed_in("anna")
+            line = Line(here, anna)
+            assert isinstance(await line.open(1), Opened)
+            line.connection.lost()
+            assert isinstance(await Line(here, anna).open(2), Opened)
+            assert isinstance(await Line(here, anna).open(1), Opened)
+            assert isinstance(await Line(here, anna).open(3), Error)
+
+    asyncio.run(run())
+
+
+ANNA = Person("anna")
+
+
+def quotas(
+    quota: Quota, usage: Callable[[str], Awaitable[Usage]], *states: RecordingState
+) -> Quotas:
+    """Return quotas over recordings that all stream."""
+    recorder = Mock(states=lambda: list(states), streaming=lambda: list(states))
+    return Quotas(quota, None, usage, lambda: recorder)
+
+
+def recording(of: int, seconds: int, ending: Ending | None = None) -> RecordingState:
+    about = About(number(of), "", MONO, "a/b", "", owner="anna")
+    return RecordingState(about, 1, seconds * MONO.sample_rate, ending=ending)
+
+
+async def nothing(owner: str) -> Usage:
+    return Usage(0, 0, 0)
+
+
+async def away(owner: str) -> Usage:
+    raise CatalogueUnavailableError("it is away")
+
+
+async def hanging(owner: str) -> Usage:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def admitted(admit: Quotas) -> float | str:
+    """Return what is said of a new recording of Anna's."""
+
+    async def run() -> float | str:
+        return await admit(ANNA, Open(number(9), "k" * 22, MONO))
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("usage", [away, hanging])
+def test_a_catalogue_that_is_away_keeps_nobody_from_recording(
+    usage: Callable[[str], Awaitable[Usage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micwire.access.quotas.USAGE_TIMEOUT_S", 0.01)
+    quota = Quota(hours=1)
+    assert admitted(quotas(quota, usage, recording(1, 600))) == 3_000.0
+    # What is not over is known without it.
+    assert isinstance(admitted(quotas(quota, usage, recording(1, 3_600))), str)
+
+
+def test_what_is_being_finished_streams_no_more() -> None:
+    states = [recording(1, 1, Ending("finished")), recording(2, 1)]
+    assert admitted(quotas(Quota(streams=2), nothing, *states)) == inf
+    assert isinstance(admitted(quotas(Quota(streams=1), nothing, *states)), str)

@@ -1,15 +1,18 @@
 """How much somebody may record: what an invitation allows, and the quotas of an owner.
 
-Asked once for each `open`, before anything is stored; what follows is a number of frames
-that the session holds its client to, so nothing is counted while sound comes in. Two
-recordings at once may each take what was left as they began.
+Asked once for each recording, before any of it is stored; what follows is a number of frames
+that is kept with it and that the session holds its client to, so nothing is counted while
+sound comes in, and nobody who comes back is told otherwise. Two recordings at once may each
+take what was left as they began.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
+import structlog
 from anyio import to_thread
 
 from micwire.access.store import Store
@@ -21,6 +24,9 @@ from micwire.core.wire import Open
 
 GRACE_S = 5.0
 """A page stops by itself at the end of what is allowed; so much later the server does."""
+USAGE_TIMEOUT_S = 2.0
+"""So long the catalogue may take to count; a recording waits meanwhile."""
+_NOTHING = Usage(0, 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +72,15 @@ class Quotas:
         self._usage = usage
         self._recorder = recorder
 
-    async def __call__(
-        self, person: Person, message: Open, state: RecordingState | None
-    ) -> float | str:
+    async def __call__(self, person: Person, message: Open) -> float | str:
         """Return how many seconds the recording may have, or why it may not be."""
         allowed_s = inf if person.max_seconds is None else person.max_seconds + GRACE_S
         if person.id:
-            left_s = await self._left_s(person.id, message, state)
+            left_s = await self._left_s(person.id, message)
             if isinstance(left_s, str):
                 return left_s
             allowed_s = min(allowed_s, left_s)
-        if state is None and person.invitation is not None and self._store is not None:
+        if person.invitation is not None and self._store is not None:
             take = message.take or message.recording
             if not await to_thread.run_sync(
                 self._store.use_invitation, person.invitation, take, message.recording
@@ -84,26 +88,23 @@ class Quotas:
                 return "this invitation allows no further recording"
         return allowed_s
 
-    async def _left_s(self, owner: str, message: Open, state: RecordingState | None) -> float | str:
+    async def _left_s(self, owner: str, message: Open) -> float | str:
         """Return how many seconds an owner's recording may have by the quotas."""
         quota = self._quota
-        others = sum(
-            other.about.owner == owner and other.about.recording != message.recording
-            for other in self._recorder().streaming()
+        streams = sum(
+            state.about.owner == owner and state.ending is None
+            for state in self._recorder().streaming()
         )
-        if quota.streams and others >= quota.streams:
+        if quota.streams and streams >= quota.streams:
             return f"at most {quota.streams} recordings at once are allowed"
         if not quota.hours and not quota.gigabytes:
             return inf
-        try:
-            used = await self._usage(owner)
-        except MicwireError:
-            return "what is stored can't be counted now; try later"
+        used = await self._used(owner)
         seconds, size = used.seconds, used.bytes
-        for other in self._recorder().states():
-            if other.about.owner == owner and other.about.recording != message.recording:
-                seconds += other.about.format.seconds(other.frames)
-                size += other.frames * other.about.format.frame_bytes
+        for state in self._recorder().states():
+            if state.about.owner == owner:
+                seconds += state.about.format.seconds(state.frames)
+                size += state.frames * state.about.format.frame_bytes
         audio_format = message.format
         left_s = inf
         if quota.hours:
@@ -111,6 +112,20 @@ class Quotas:
         if quota.gigabytes:
             byte_rate = audio_format.frame_bytes * audio_format.sample_rate
             left_s = min(left_s, (quota.gigabytes * 1e9 - size) / byte_rate)
-        if state is None and left_s <= 0:
-            return "the room for recordings is used up"
-        return max(0.0, left_s)
+        return left_s if left_s > 0 else "the room for recordings is used up"
+
+    async def _used(self, owner: str) -> Usage:
+        """Return how much of an owner's is over, or nothing if that can't be told.
+
+        What is said now can't be said again, and a catalogue can be mended: recording goes on
+        with what is known without it.
+        """
+        try:
+            async with asyncio.timeout(USAGE_TIMEOUT_S):
+                return await self._usage(owner)
+        except (MicwireError, OSError) as error:  # a timeout is an OSError
+            structlog.get_logger("micwire").warning(
+                "quotas count only what is not over: the catalogue does not answer",
+                error=type(error).__name__,
+            )
+            return _NOTHING

@@ -281,10 +281,10 @@ class Access(Protocol):
         ...
 
 
-Admit = Callable[[Person, Open, RecordingState | None], Awaitable[float | str]]
+Admit = Callable[[Person, Open], Awaitable[float | str]]
 """Decides how many seconds a recording may have, before any of it is stored, or why it may not be.
 
-Asked at each `open`; the state is None for a recording that is to begin.
+Asked once, as it is to begin: what was admitted can always be gone on with and finished.
 """
 
 Identify = Callable[[str | None], Awaitable[Person | None]]

@@ -102,6 +102,8 @@ class About:
     """Nobody may delete it, and no rule."""
     data_offset: int = 0
     """Where the sound begins in its WAV; 0 if that was begun with a header without tags."""
+    max_frames: int | None = None
+    """How long it may become, as was decided when it began; None is as long as it likes."""
 
     @property
     def tag_bytes(self) -> int:
