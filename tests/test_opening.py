@@ -232,6 +232,38 @@ def test_a_recording_that_is_discarded_while_another_link_opens_it_stays_gone() 
     asyncio.run(run())
 
 
+def test_a_state_that_comes_behind_the_end_brings_nothing_back() -> None:
+    async def run() -> None:
+        files = new_disk()
+        async with serving(files) as server:
+            deleted, finished = Client(Sound(1, MONO, 300)), Client(Sound(2, MONO, 300))
+            states = []
+            for client in (deleted, finished):
+                assert await client.open(server)
+                await client.speak(300)
+                state = server.recorder.state(client.sound.recording)
+                assert state is not None
+                states.append(state.copy())
+            assert await deleted.discard()
+            assert await finished.finish()
+            before = {path for path in files.paths() if ".micwire" not in path}
+            for state in states:
+                await server.recorder._unfinished.commit(state.record())
+            # What is opened behind it in the log has been filed once it is over.
+            other = Client(Sound(3, MONO, 300))
+            assert await other.open(server)
+            await other.speak(300)
+            assert await other.finish()
+            assert server.library.unfinished() == []
+            after = {path for path in files.paths() if ".micwire" not in path}
+            assert {
+                path for path in after - before if other.sound.recording[:8] not in path
+            } == set()
+            assert before <= after
+
+    asyncio.run(run())
+
+
 def test_a_recording_whose_beginning_takes_too_long_is_told_of_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

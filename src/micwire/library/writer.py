@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from micwire.core.edits import Change
-from micwire.core.errors import StorageFailedError
+from micwire.core.errors import RegisterDamagedError, StorageFailedError
 from micwire.core.interfaces import Files, LibraryEvents, Readable, Recovery
 from micwire.core.recording import Closed, Ending, GapEntry, RecordingState, sidecar_fields
 from micwire.core.records import Kind, Record, recording_bytes
@@ -361,7 +361,7 @@ class WavWriter:
                 is_edit = (state.about, state.marks) != (entry.state.about, entry.state.marks)
                 entry.is_sidecar_stale |= is_edit
                 entry.state = state
-            elif record.recording not in self._over:
+            elif not self._is_known_over(record.recording, state):
                 self._add(record.recording, state, 0)
         elif record.kind is Kind.CLOSED:
             self._over.discard(record.recording)
@@ -370,6 +370,15 @@ class WavWriter:
             entry.is_sidecar_stale = True
             if record.kind is not Kind.MARK:  # finish or delete
                 self._ending.append(record.recording)
+
+    def _is_known_over(self, key: bytes, state: RecordingState) -> bool:
+        """Tell whether a recording without an entry is over rather than new."""
+        if key in self._over:
+            return True
+        try:
+            return self._register.get(state.about.recording) is not None
+        except RegisterDamagedError:  # it was over, whatever is there now
+            return True
 
     def _add(self, key: bytes, state: RecordingState, frames: int) -> None:
         now = time.monotonic()
@@ -438,12 +447,16 @@ class WavWriter:
             self._arrived.notify_all()
         self._tell().full(is_full=is_full)
 
+    def _kept_entries(self) -> list[tuple[bytes, _Entry]]:
+        """Return those that are not about to be deleted: nothing of these is written again."""
+        return [(key, entry) for key, entry in self._entries.items() if not entry.state.is_deleted]
+
     def _tend(self, now: float) -> None:
         """Flush, sync and describe what has waited long enough."""
         hurry: set[bytes] = set()
         if self._backlog_bytes() > self._max_backlog_bytes:
             hurry.update(self._oldest_pins())
-        for key, entry in tuple(self._entries.items()):
+        for key, entry in self._kept_entries():
             if entry.wav.pending_bytes and now - entry.last_flush >= FLUSH_S:
                 self._flush(entry)
             is_unsynced = entry.wav.end > entry.wav.synced
@@ -477,7 +490,7 @@ class WavWriter:
         self._tell().filed(key, entry.wav.synced)
 
     def _flush_all(self) -> None:
-        for key, entry in tuple(self._entries.items()):
+        for key, entry in self._kept_entries():
             if entry.wav.end > entry.wav.synced:
                 self._sync(key, entry)
             self._write_sidecar(entry, "recording", None)
