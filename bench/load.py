@@ -127,14 +127,17 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 class Load:
-    """`count` streams of one kind to one server.
+    """`count` streams of one kind to one server, of the user whose `token` it is if there is one.
 
     Raises:
         ServerError: From any method: the server refused, closed, or sent what it must not.
     """
 
-    def __init__(self, address: Address, route: Route, kind: Kind, count: int) -> None:
+    def __init__(
+        self, address: Address, route: Route, kind: Kind, count: int, token: str | None = None
+    ) -> None:
         self._address, self._route, self._kind, self._count = address, route, kind, count
+        self._token = token
         self._streams: list[_Stream] = []
         self._by_descriptor: dict[int, _Stream] = {}
         self._epoll = select.epoll()
@@ -166,7 +169,10 @@ class Load:
     def _open_group(self, count: int) -> None:
         target = self._route.target(self._kind)
         subprotocol = "micwire.v1" if self._route is Route.STREAM else None
-        group = [_Stream(connect(self._address, target, subprotocol)) for _ in range(count)]
+        group = [
+            _Stream(connect(self._address, target, subprotocol, token=self._token))
+            for _ in range(count)
+        ]
         self._streams += group
         for stream in group:
             rest = read_upgrade(stream.socket)

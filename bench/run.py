@@ -20,7 +20,7 @@ from time import perf_counter, process_time, sleep
 
 from bench.kinds import KINDS, Kind, Route
 from bench.load import Load, raise_descriptor_limit
-from bench.server import Server, default_micwire, micwire_command, peer_command
+from bench.server import Server, default_micwire, make_user, micwire_command, peer_command
 from bench.websocket import ServerError
 
 BASE = "starlette"
@@ -38,12 +38,15 @@ class Peer:
     """From micwire's program and the data directory."""
     writes_pcm: bool = False
     """Whether the bytes of `*.pcm` in its directory tell what it kept."""
+    has_users: bool = False
+    """Whether one has to sign in."""
 
 
 PEERS = {
     peer.name: peer
     for peer in (
         Peer("micwire", Route.STREAM, micwire_command),
+        Peer("micwire-users", Route.STREAM, micwire_command, has_users=True),
         Peer("micwire-plain", Route.PLAIN, micwire_command),
         Peer("starlette", Route.SINK, lambda _, data: peer_command("sink_starlette", data), True),
         Peer("aiohttp", Route.SINK, lambda _, data: peer_command("sink_aiohttp", data), True),
@@ -118,17 +121,18 @@ def measure(case: Case, settings: Settings) -> Row:
     directory = Path(tempfile.mkdtemp(prefix="micwire-bench-", dir=settings.directory))
     data = directory / "data"
     data.mkdir()
+    token = make_user(settings.micwire, data) if case.peer.has_users else None
     server = Server(case.peer.name, case.peer.command(settings.micwire, data), directory)
     try:
         with server:
-            return _measure(case, settings, server, data)
+            return _measure(case, settings, server, data, token)
     except ServerError as error:
         raise SystemExit(server.report(f"broke off: {error}")) from None
     finally:
         shutil.rmtree(directory)
 
 
-def _measure(case: Case, settings: Settings, server: Server, data: Path) -> Row:
+def _measure(case: Case, settings: Settings, server: Server, data: Path, token: str | None) -> Row:
     peer, kind, streams = case.peer, case.kind, case.streams
     idle_kib = server.memory_kib()
     peak_kib = idle_kib
@@ -137,7 +141,7 @@ def _measure(case: Case, settings: Settings, server: Server, data: Path) -> Row:
         nonlocal peak_kib
         peak_kib = max(peak_kib, server.memory_kib())
 
-    load = Load(server.address, peer.route, kind, streams)
+    load = Load(server.address, peer.route, kind, streams, token)
     load.open()
     load.run(settings.warm_up)
     server_cpu, own_cpu = server.cpu_s(), process_time()

@@ -130,6 +130,18 @@ def micwire_command(program: str, data: Path) -> list[str]:
     return [program, "serve", "--port", "0", "--data", str(data)]
 
 
+def make_user(program: str, data: Path) -> str:
+    """Make a user, so that everybody has to sign in; return a token that may record."""
+
+    def run(arguments: str, given: str = "") -> str:
+        command = [program, *arguments.split(), "--data", str(data)]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    run("user add bench", "a password of the bench\n")
+    return run("token create bench --scope record --user bench")
+
+
 def default_micwire() -> str:
     """Return the `micwire` beside the running Python, as in any virtual environment."""
     return str(Path(sys.executable).with_name("micwire"))

@@ -72,7 +72,11 @@ class Reader:
 
 
 def connect(
-    address: Address, target: str, subprotocol: str | None = None, timeout_s: float = 30
+    address: Address,
+    target: str,
+    subprotocol: str | None = None,
+    timeout_s: float = 30,
+    token: str | None = None,
 ) -> socket.socket:
     """Return a connected blocking socket to which the upgrade request has been sent.
 
@@ -90,6 +94,7 @@ def connect(
         f"Sec-WebSocket-Key: {key}",
         "Sec-WebSocket-Version: 13",
         *([f"Sec-WebSocket-Protocol: {subprotocol}"] if subprotocol else []),
+        *([f"Authorization: Bearer {token}"] if token else []),
     ]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     return connection
