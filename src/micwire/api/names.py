@@ -15,16 +15,20 @@ def file_stem(path: str, fields: Mapping[str, Any]) -> str:
     """Return the name without suffix: day, time, id and title of a recording.
 
     Args:
-        path: Where its WAV is; the last two parts are the server's.
-        fields: Its sidecar. The title is a person's: only letters, digits and hyphens stay.
+        path: Where its WAV is. Somebody may have put it there under any name.
+        fields: Its sidecar. Of a title, as of the rest, only letters, digits and hyphens stay.
 
     >>> file_stem("/data/2026-11-22/18-13-05_7f3a9c2e.wav", {"title": "../Über 3?"})
     '2026-11-22_18-13-05_7f3a9c2e_Über-3'
     """
     folder, name = os.path.split(os.path.splitext(path)[0])
-    title = unicodedata.normalize("NFC", fields.get("title") or "")
-    slug = _NOT_A_WORD.sub("-", title)[:MAX_TITLE_CHARACTERS].strip("-_")
-    return "_".join(filter(None, (os.path.basename(folder), name, slug)))
+    parts = (os.path.basename(folder), name, str(fields.get("title") or ""))
+    return "_".join(filter(None, map(_slug, parts))) or "recording"
+
+
+def _slug(text: str) -> str:
+    words = _NOT_A_WORD.sub("-", unicodedata.normalize("NFC", text))
+    return words[:MAX_TITLE_CHARACTERS].strip("-_")
 
 
 def disposition(kind: str, name: str) -> str:
