@@ -39,6 +39,11 @@ from micwire.webhooks.post import PostError, check_url, is_public, post
         "::ffff:169.254.169.254",
         "2002:7f00:1::",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "64:ff9b:1::909:909",
+        "::7f00:1",
+        "::a9fe:a9fe",
+        "fec0::1",
     ],
 )
 def test_an_address_of_no_internet_is_not_public(address: str) -> None:

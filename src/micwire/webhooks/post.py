@@ -17,6 +17,11 @@ from urllib.parse import SplitResult, urlsplit
 
 TIMEOUT_S = 10.0
 _NAT64 = IPv6Network("64:ff9b::/96")
+_NOT_OF_THE_INTERNET = (
+    IPv6Network("64:ff9b:1::/48"),  # translated to IPv4 inside a network (RFC 8215)
+    IPv6Network("::/96"),  # IPv4-compatible, and the loopback address
+    IPv6Network("fec0::/10"),  # site-local, as networks still have them
+)
 
 
 class PostError(Exception):
@@ -47,6 +52,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     False
     """
     if isinstance(address, IPv6Address):
+        if any(address in network for network in _NOT_OF_THE_INTERNET):
+            return False
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address.teredo is not None:
             inner = address.teredo[1]
