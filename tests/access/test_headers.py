@@ -100,6 +100,30 @@ def test_a_refused_socket_carries_them(server: Server, path: str, origin: str, s
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("line", "key", "version", "status"),
+    [
+        ("GET", "dGhlIHNhbXBsZSBub25jZQ==", "12", 400),
+        ("GET", "", "13", 400),
+        ("GET", "short", "13", 400),
+        ("POST", "dGhlIHNhbXBsZSBub25jZQ==", "13", 405),
+    ],
+    ids=["another version", "no key", "a key that is none", "POST"],
+)
+def test_a_handshake_that_is_none_gets_them_too(
+    server: Server, line: str, key: str, version: str, status: int
+) -> None:
+    head = (
+        f"{line} /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
+        f"Upgrade: websocket\r\nSec-WebSocket-Version: {version}\r\n"
+        "Sec-WebSocket-Protocol: micwire.v1\r\n"
+    )
+    head += f"Sec-WebSocket-Key: {key}\r\n" if key else ""
+    found, headers = exchange(server, f"{head}\r\n".encode())
+    assert found == status
+    assert set(security_headers()) <= set(headers)
+
+
 def test_a_mistake_of_ours_carries_them(tmp_path: Path) -> None:
     async def fail(*_: object) -> None:
         raise ZeroDivisionError

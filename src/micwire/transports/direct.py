@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from uvicorn import Config
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -40,6 +40,20 @@ _MASK_BYTES = 4
 _OPEN = State.OPEN
 
 
+class _Protocol(ServerProtocol):
+    """The library's protocol, whose refusals, also those of its own, carry our headers."""
+
+    def __init__(self, headers: Mapping[str, str], max_size: int) -> None:
+        super().__init__(max_size=max_size)
+        self._refusal_headers = headers
+
+    def reject(self, status: int, text: str) -> Response:
+        """Return a refusal."""
+        response = super().reject(status, text)
+        response.headers.update(self._refusal_headers)
+        return response
+
+
 class DirectSocket(asyncio.Protocol):
     """One upgraded connection.
 
@@ -59,12 +73,11 @@ class DirectSocket(asyncio.Protocol):
     ) -> None:
         del app_state
         self._doors = doors
-        self._headers = headers
         self._max_size = config.ws_max_size
         self._root_path = config.root_path
         self._connections = cast("set[object]", server_state.connections)
         self._loop = asyncio.get_running_loop()
-        self._websocket = ServerProtocol(max_size=config.ws_max_size)
+        self._websocket = _Protocol(headers, config.ws_max_size)
         self._transport: asyncio.Transport | None = None
         self._link: Link | None = None
         self._is_upgraded = False
@@ -275,9 +288,7 @@ class DirectSocket(asyncio.Protocol):
         self._flush()
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        response = self._websocket.reject(status, text)
-        response.headers.update(self._headers)
-        self._websocket.send_response(response)
+        self._websocket.send_response(self._websocket.reject(status, text))
         self._is_closing = True
 
     # ---- out -------------------------------------------------------------------------
