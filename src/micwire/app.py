@@ -184,7 +184,7 @@ class MicwireApp:
                     self._status,
                     self.metrics,
                     lambda: self.authority,
-                    are_metrics_elsewhere=bool(config.metrics),
+                    are_metrics_elsewhere=bool(config.metrics or config.public_url),
                 ).endpoints(),
                 *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
                 *sounds.endpoints(),

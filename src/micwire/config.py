@@ -83,7 +83,7 @@ class Config(BaseSettings):
     metrics: str = Field(
         "",
         description="HOST:PORT for `/metrics`, which is then nowhere else; without it the server's"
-        " own port tells it, to this machine only.",
+        " own port tells it, to this machine only, and not with `public_url`.",
     )
     quota_hours: float = Field(0, ge=0, description="Hours of sound per user; 0 is no limit.")
     quota_gb: float = Field(0, ge=0, description="Gigabytes of sound per user; 0 is no limit.")

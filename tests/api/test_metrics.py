@@ -8,6 +8,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from micwire.api.metrics import Metrics, Snapshot
+from micwire.app import MicwireApp
+from micwire.config import Config
 from tests.faults.harness import (
     Gap,
     Microphone,
@@ -90,3 +92,16 @@ def test_a_server_counts_what_it_was_sent(tmp_path: Path) -> None:
 
     with Server(tmp_path / "data") as server:
         asyncio.run(run(server))
+
+
+def test_behind_a_proxy_the_servers_own_port_tells_no_numbers(tmp_path: Path) -> None:
+    async def run(public_url: str) -> int:
+        app = MicwireApp(Config(data=tmp_path, public_url=public_url), is_local=True)
+        async with app:
+            # As nginx asks that was told nothing of X-Forwarded-For.
+            transport = httpx.ASGITransport(app, client=("127.0.0.1", 1234))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+                return (await http.get("/metrics")).status_code
+
+    assert asyncio.run(run("")) == 200
+    assert asyncio.run(run("https://mic.example")) == 404

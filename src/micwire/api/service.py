@@ -30,7 +30,8 @@ class ServiceRoutes:
         metrics: The numbers.
         authority: Returns where the certificate of the server's own authority is, if there
             is one.
-        are_metrics_elsewhere: They have an address of their own, and are not told here.
+        are_metrics_elsewhere: They have an address of their own, or a proxy lets everybody
+            in to ours: they are not told here.
     """
 
     def __init__(
