@@ -82,3 +82,21 @@ def test_a_household_is_one_address() -> None:
     assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
     assert network_of("192.0.2.1") != network_of("192.0.2.2")
     assert network_of("not an address") == "not an address"
+
+
+def test_on_a_socket_for_both_kinds_an_address_of_ipv4_is_its_own() -> None:
+    assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network_of("::ffff:192.0.2.2") == "192.0.2.2"
+    assert network_of("::ffff:127.0.0.1") == ""
+
+
+def test_others_do_not_lock_out_who_signed_in_from_there_before() -> None:
+    attempts = Attempts()
+    assert attempts.begin("anna", "192.0.2.1", 0.0) == 0
+    attempts.succeeded("anna", "192.0.2.1")
+    for number in range(FREE_BY_ACCOUNT):
+        attempts.begin("anna", f"198.51.100.{number}", 0.0)
+    assert attempts.begin("anna", "198.51.100.77", 0.0) > 0
+    for _ in range(FREE_BY_ACCOUNT):
+        assert attempts.begin("anna", "192.0.2.1", 0.0) == 0
+    assert attempts.begin("anna", "192.0.2.1", 0.0) > 0, "its own failures count"

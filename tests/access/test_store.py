@@ -90,11 +90,14 @@ def test_a_session_ends_in_time_and_survives_restarts(store: Store, clock: Clock
     assert store.session("cookie") is None
 
 
-def test_a_new_password_ends_every_session_of_that_user_alone(store: Store) -> None:
+def test_a_new_password_ends_every_session_and_token_of_that_user_alone(store: Store) -> None:
     for name in ("anna", "berta"):
         user = store.add_user(name, "hash")
         store.add_session(name, DAY_S, user=user.id, is_secure=False)
+        store.add_token(f"{name}'s", user.id, "x", frozenset({Scope.READ}))
     store.set_password("anna", "other")
+    assert store.token("anna's") is None
+    assert store.token("berta's") is not None
     assert store.session("anna") is None
     assert store.session("berta") is not None
 

@@ -2,12 +2,13 @@
 
 Pure: the time is an argument. Counted by account and by address; an attempt counts from
 its beginning, so that a hundred at once are a hundred. An account is never locked for
-long, or anybody could lock its owner out.
+long, or anybody could lock its owner out; and an address that it was signed in from before
+waits for its own failures only.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 FREE_BY_ACCOUNT, LONGEST_BY_ACCOUNT_S = 5, 60.0
 FREE_BY_ADDRESS, LONGEST_BY_ADDRESS_S = 20, 900.0
@@ -26,6 +27,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def begin(self, account: str, address: str, now: float) -> float:
         """Count an attempt, and return how many seconds it comes too early: 0 if it may be made.
@@ -33,6 +35,8 @@ class Attempts:
         An attempt that comes too early isn't counted: whoever waits gets his turn.
         """
         by_account, network = ("account", account), network_of(address)
+        if network and (account, network) in self._known:
+            by_account = ("account", f"{account}\0{network}")
         wait_s = self._wait_s(by_account, FREE_BY_ACCOUNT, LONGEST_BY_ACCOUNT_S, now)
         counted = [by_account]
         if network:
@@ -48,8 +52,15 @@ class Attempts:
 
     def succeeded(self, account: str, address: str) -> None:
         """Forget the failures of an account, and this one attempt of the address."""
+        network = network_of(address)
         self._counts.pop(("account", account), None)
-        count = self._counts.get(("address", network_of(address)))
+        self._counts.pop(("account", f"{account}\0{network}"), None)
+        if network:  # not of this machine: everybody may come from a proxy on it
+            self._known[account, network] = None
+            self._known.move_to_end((account, network))
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        count = self._counts.get(("address", network))
         if count is not None:
             count.failures = max(0, count.failures - 1)
 
@@ -80,6 +91,8 @@ def network_of(address: str) -> str:
         ip = ip_address(address)
     except ValueError:
         return address
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or ip  # how a socket for both names those of IPv4
     if ip.is_loopback:
         return ""
-    return str(ip) if ip.version == 4 else ip.exploded[:19]
+    return str(ip) if isinstance(ip, IPv4Address) else ip.exploded[:19]

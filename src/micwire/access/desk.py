@@ -25,7 +25,7 @@ from micwire.access.credentials import (
 from micwire.access.oidc import Provider
 from micwire.access.passwords import Passwords
 from micwire.access.secrets import TOKEN_PREFIX, hash_secret, is_secret, new_secret
-from micwire.access.store import Invitation, Standing, Store, Token, User
+from micwire.access.store import Invitation, Standing, Store, Token, User, folded
 from micwire.access.tickets import Tickets
 from micwire.api.origin import is_from_here
 from micwire.core.people import LOCAL, Person, Scope
@@ -261,7 +261,7 @@ class Desk:
         self, name: str, password: str, address: str, *, is_secure: bool
     ) -> str | TooEarly | None:
         """Return the cookie of a new session; None if name or password is wrong."""
-        account = name.strip().casefold()
+        account = folded(name)
         wait_s = self._attempts.begin(account, address, time.monotonic())
         if wait_s > 0:
             self.audit.note("sign-in-too-early", how="password")

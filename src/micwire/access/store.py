@@ -145,7 +145,8 @@ def clean_label(label: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in clean)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return what is the same of all ways to write a name."""
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
@@ -237,7 +238,7 @@ class Store:
         """
         name = clean_name(name)
         user = User(new_id(), name, password, is_admin, issuer, self._clock())
-        row = (user.id, name, _folded(name), password, issuer, subject, is_admin, user.created_at)
+        row = (user.id, name, folded(name), password, issuer, subject, is_admin, user.created_at)
         try:
             with self._open(is_change=True) as database:
                 assert database is not None
@@ -248,7 +249,7 @@ class Store:
 
     def user(self, name: str) -> User | None:
         """Return the user of a name, however it is capitalized."""
-        return self._user("folded = ?", _folded(name))
+        return self._user("folded = ?", folded(name))
 
     def user_of(self, issuer: str, subject: str) -> User | None:
         """Return the user that a provider knows under a name of its own."""
@@ -270,7 +271,7 @@ class Store:
             return [_user(row) for row in rows]
 
     def set_password(self, name: str, password: str) -> User:
-        """Replace the hash of a password, and end every session.
+        """Replace the hash of a password, and end every session and API token.
 
         Raises:
             NoSuchUserError: There is no such user.
@@ -280,6 +281,7 @@ class Store:
             assert database is not None
             database.execute("UPDATE users SET password = ? WHERE id = ?", (password, user.id))
             database.execute("DELETE FROM sessions WHERE user = ?", (user.id,))
+            database.execute("DELETE FROM tokens WHERE user = ?", (user.id,))
         return user
 
     def set_admin(self, name: str, *, is_admin: bool) -> User:

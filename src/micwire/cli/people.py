@@ -124,7 +124,7 @@ def set_password(
     *,
     data: Data = HERE,
 ) -> None:
-    """Replace a password, and sign the user out everywhere.
+    """Replace a password; all the user's sessions and API tokens end.
 
     \b
     micwire user passwd anna
@@ -132,7 +132,7 @@ def set_password(
     with _office(data) as (store, audit):
         user = store.set_password(name, _hashed_password())
         audit.note("password-changed", user=user.id, how="command")
-        typer.echo(f"{user.name} has a new password, and is signed out everywhere")
+        typer.echo(f"{user.name} has a new password; sessions and API tokens have ended")
 
 
 @users.command("admin")
