@@ -186,7 +186,9 @@ class MicwireApp:
                     lambda: self.authority,
                     are_metrics_elsewhere=bool(config.metrics or config.public_url),
                 ).endpoints(),
-                *RecordingRoutes(shelf, self.catalogue, lambda: self.recorder).endpoints(),
+                *RecordingRoutes(
+                    shelf, self.catalogue, lambda: self.recorder, self.desk.audit.note
+                ).endpoints(),
                 *sounds.endpoints(),
                 *AccessRoutes(self.desk, config.public_url).endpoints(),
             ]

@@ -1,6 +1,7 @@
 """Lists, details, edits, deletions and marks over HTTP."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -190,8 +191,16 @@ def test_a_recording_on_hold_is_not_deleted(tmp_path: Path) -> None:
                 await anna.patch(f"{URL}/{recording}", json={"hold": True})
                 answer = await anna.delete(f"{URL}/{recording}")
                 assert (answer.status_code, answer.json()["code"]) == (409, "held")
-                await anna.patch(f"{URL}/{recording}", json={"hold": False})
+                answer = await anna.patch(f"{URL}/{recording}", json={"hold": False})
+                assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+                async with client_of(app, "admin") as admin:
+                    answer = await admin.patch(f"{URL}/{recording}", json={"hold": False})
+                    assert answer.status_code == 200
                 assert (await anna.delete(f"{URL}/{recording}")).status_code == 204
+        log = (tmp_path / "data" / ".micwire" / "audit.jsonl").read_text().splitlines()
+        notes = [json.loads(line) for line in log]
+        held = [(note["event"], note["user"]) for note in notes if "hold" in note["event"]]
+        assert held == [("hold-set", "anna"), ("hold-lifted", "admin")]
 
     asyncio.run(run())
 

@@ -41,14 +41,20 @@ class RecordingRoutes:
         shelf: All recordings.
         catalogue: Lists them.
         recorder: Returns the recorder; there is one by the time of a request.
+        note: Told what has to stand in the audit log.
     """
 
     def __init__(
-        self, shelf: Shelf, catalogue: Catalogue, recorder: Callable[[], Recordings]
+        self,
+        shelf: Shelf,
+        catalogue: Catalogue,
+        recorder: Callable[[], Recordings],
+        note: Callable[..., None],
     ) -> None:
         self._shelf = shelf
         self._catalogue = catalogue
         self._recorder = recorder
+        self._note = note
         self._threads = CapacityLimiter(FACTS_THREADS)
 
     def endpoints(self) -> list[Endpoint]:
@@ -156,9 +162,11 @@ class RecordingRoutes:
         With `If-Match` only if nobody has edited it since.
         """
         patch = await body_of(request, Patch)
-        condition = request.headers.get("if-match")
+        condition, person = request.headers.get("if-match"), person_of(request)
+        held = (False, False)  # before and after
 
         def change(before: Editable) -> Editable:
+            nonlocal held
             if condition is not None and not _matches(condition, before.version):
                 raise ProblemError(412, "edited", "Somebody has edited it since.")
             changes: dict[str, Any] = {}
@@ -170,9 +178,15 @@ class RecordingRoutes:
                 changes["notes"] = patch.notes or ""
             if "hold" in patch.model_fields_set:
                 changes["hold"] = patch.hold or False
+                held = (before.hold, changes["hold"])
+                if held == (True, False) and not person.is_admin:
+                    raise ProblemError(403, "forbidden", "Only an admin takes it off hold.")
             return replace(before, **changes)
 
         await self._edit(request, change)
+        if held[0] is not held[1]:
+            event = "hold-set" if held[1] else "hold-lifted"
+            self._note(event, recording=request.path_params["recording"], user=person.id)
         return await self.get_recording(request)
 
     async def delete_recording(self, request: Request) -> Response:
