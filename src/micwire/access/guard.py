@@ -10,16 +10,19 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from starlette.requests import Request
+
 from micwire.access.credentials import headers_of
 from micwire.access.desk import Desk, Mode, Visitor
 from micwire.access.secrets import csrf_of
 from micwire.api.origin import OriginRule
-from micwire.api.problems import ProblemError
-from micwire.core.errors import AccessError
+from micwire.api.problems import ProblemError, crash_response
+from micwire.core.errors import MicwireError
 from micwire.core.interfaces import Access
 
 CSRF_HEADER = "x-micwire-csrf"
 MAX_BODY_BYTES = 256 << 10
+MAX_LENGTH_DIGITS = 20
 BODY_TIMEOUT_S = 15.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 NOT_FROM_HERE = (
@@ -101,11 +104,15 @@ class Guard:
         except ProblemError as problem:
             await problem.response()(scope, receive, send_guarded)
             return
-        except AccessError:
+        except MicwireError:
             detail = "Who asks can't be looked up now."
             unable = ProblemError(503, "access-unavailable", detail)
             await unable.response()(scope, receive, send_guarded)
             return
+        except Exception as error:
+            crashed = await crash_response(Request(scope), error)
+            await crashed(scope, receive, send_guarded)
+            raise  # the server logs it
         await self._app(scope, receive, send_guarded)
 
     def _with_headers(
@@ -162,7 +169,9 @@ async def _with_body(scope: Scope, receive: Receive) -> Receive:
     length = found.get("content-length", ["0"])[0]
     if length == "0" and "transfer-encoding" not in found:
         return receive
-    if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY_BYTES:
+    # Of thousands of digits no number is made.
+    is_number = length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS
+    if not is_number or int(length) > MAX_BODY_BYTES:
         raise _too_large()
     body = b""
     try:

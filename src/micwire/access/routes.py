@@ -320,7 +320,9 @@ class AccessRoutes:
     async def sign_out(self, request: Request) -> Response:
         """Sign a browser out, or the user everywhere."""
         visitor: Visitor = request.state.visitor
-        everywhere = query_of(request, SignOut).everywhere
+        everywhere, person = query_of(request, SignOut).everywhere, visitor.person
+        if everywhere and person and not visitor.session and not person.may(Scope.MANAGE):
+            raise ProblemError(403, "forbidden", "This token may not sign its user out.")
         await self._desk.sign_out(visitor, everywhere=everywhere)
         response = Response(status_code=204)
         if visitor.session is not None:  # else a foreign page could sign somebody out
@@ -398,6 +400,7 @@ class AccessRoutes:
 
     async def make_token(self, request: Request) -> Response:
         """Make an API token, with scopes that one has oneself."""
+        self._see_that_people_are_ours(request)
         person, wanted = person_of(request), await body_of(request, NewToken)
         scopes = frozenset(wanted.scopes) & person.scopes
         if not scopes:
@@ -418,6 +421,13 @@ class AccessRoutes:
             raise ProblemError(404, "not-found", "There is no such token.")
         return Response(status_code=204)
 
+    def _see_that_people_are_ours(self, request: Request) -> None:
+        visitor: Visitor = request.state.visitor
+        if visitor.mode is Mode.HOST:
+            raise ProblemError(
+                403, "forbidden", "The application around micwire knows its people: ask it."
+            )
+
     # ---- invitations -------------------------------------------------------------------
 
     async def invitations(self, request: Request) -> Response:
@@ -428,6 +438,7 @@ class AccessRoutes:
 
     async def invite(self, request: Request) -> Response:
         """Make a link with which others may record, and nothing else."""
+        self._see_that_people_are_ours(request)
         person, wanted = person_of(request), await body_of(request, NewInvitation)
         until = wanted.until
         invitation = Invitation(
