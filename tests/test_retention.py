@@ -1,6 +1,7 @@
 """Recordings are deleted when their time is over, whatever the clock says in between."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,12 +104,21 @@ class Yard:
         self.shelf = Shelf(data)
         self.deleted: list[str] = []
         self.clocks = clocks or Clocks()
+        (data / FILE).parent.mkdir(exist_ok=True)
+        if not (data / FILE).exists():
+            self.note(json.dumps({"witnessed": START.isoformat(), "begun": {}}))
         self.refuse: Callable[[str], None] = lambda recording: None
         self.stale: dict[str, Entry] = {}
         """What the catalogue has not heard of yet."""
         self.retention = Retention(
             data, rules, Recordings(self.old, self.shelf.closed, self.delete), self.clocks.clock
         )
+
+    def note(self, content: str | None) -> None:
+        """Write down how far time has come; None for no note."""
+        (self.shelf.data / FILE).unlink(missing_ok=True)
+        if content is not None:
+            (self.shelf.data / FILE).write_text(content)
 
     async def old(self, before_us: int, behind: tuple[int, str], limit: int) -> list[Entry]:
         found = []
@@ -130,6 +140,7 @@ class Yard:
         """Keep a recording that is so many days old."""
         created_at = (self.clocks.wall - days * DAY).isoformat()
         self.shelf.put(number, created_at=created_at, **about)
+        (self.shelf.data / created_at[:10]).mkdir(exist_ok=True)  # as a server's folders are
 
     def round(self) -> list[str]:
         async def run() -> None:
@@ -235,9 +246,60 @@ def test_one_that_began_while_the_clock_was_behind_is_as_old_as_it_is(tmp_path: 
     assert _again(yard, clocks).round() == []
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"witnessed": 1}', '{"witnessed": "x"}'])
-def test_a_spoiled_note_of_the_time_begins_anew(tmp_path: Path, content: str) -> None:
+SPOILED = [None, "", "{", "[]", '{"witnessed": 1}', '{"witnessed": "x"}']
+
+
+@pytest.mark.parametrize("content", SPOILED)
+def test_without_a_note_time_begins_with_the_newest_recording(
+    tmp_path: Path, content: str | None
+) -> None:
+    yard = Yard(tmp_path, KeepRules(30))
+    yard.put(1, days=32)
+    yard.put(2, days=1)
+    yard.note(content)
+    assert yard.round() == [id_of(1)]
+
+
+@pytest.mark.parametrize("content", SPOILED)
+def test_a_clock_that_is_ahead_at_the_first_start_deletes_nothing(
+    tmp_path: Path, content: str | None
+) -> None:
+    yard = Yard(tmp_path, KeepRules(30))
+    yard.put(1, days=1)
+    yard.note(content)
+    yard.clocks.wall += 3_650 * DAY
+    assert yard.round() == []
+    yard.clocks.passes(timedelta(hours=6))
+    assert _again(yard, yard.clocks).round() == []
+
+
+def test_a_folder_of_a_day_to_come_does_not_make_the_clock_wrong(tmp_path: Path) -> None:
     yard = Yard(tmp_path, KeepRules(30))
     yard.put(1, days=31)
-    (tmp_path / FILE).write_text(content)
+    yard.put(2, days=-3_650)
+    yard.note(None)
     assert yard.round() == [id_of(1)]
+    assert yard.retention._clock is not None
+    assert not yard.retention._clock.is_behind
+
+
+def test_a_clock_in_1970_at_the_first_start_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    clocks = Clocks()
+    clocks.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    yard = Yard(tmp_path, KeepRules(30), clocks)
+    yard.note(None)
+    assert yard.round() == []
+    clocks.wall = START
+    yard = _again(yard, clocks)
+    yard.put(1, days=0)
+
+    async def run() -> None:
+        await yard.retention.start()
+        for _ in range(60):
+            clocks.passes(DAY)
+            yard.retention._now()
+        await yard.retention.round(yard.retention._now())
+        await yard.retention.close()
+
+    asyncio.run(run())
+    assert yard.deleted == [id_of(1)]

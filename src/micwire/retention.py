@@ -6,6 +6,7 @@ the disk at that moment; the catalogue only says where to look. What is on hold 
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -43,6 +44,8 @@ PAUSE_S = 0.25
 BEHIND = timedelta(hours=1)
 """A clock so far behind what was witnessed is wrong."""
 PAGE = 200
+EARLIEST = datetime(2026, 11, 1, tzinfo=UTC)
+"""No clock was right before there was this program."""
 
 
 # ---- what time it is -------------------------------------------------------------------
@@ -57,7 +60,7 @@ class WitnessedClock:
     while no server runs is made up for at that speed.
 
     Args:
-        witnessed: How far an earlier process had come; None if there was none.
+        witnessed: How far time had come before, as far as is known; None for the wall clock's.
         wall: The wall clock.
         monotonic: Seconds that pass evenly.
     """
@@ -71,7 +74,7 @@ class WitnessedClock:
         self._wall = wall
         self._monotonic = monotonic
         self._last = monotonic()
-        self.witnessed = wall() if witnessed is None else witnessed
+        self.witnessed = max(EARLIEST, wall() if witnessed is None else witnessed)
 
     def now(self) -> datetime:
         """Return the time; call it now and then, for it to go on."""
@@ -80,6 +83,10 @@ class WitnessedClock:
         furthest = self.witnessed + timedelta(seconds=MAX_SPEED * (self._last - last))
         self.witnessed = max(self.witnessed, min(wall, furthest))
         return min(wall, self.witnessed)
+
+    def doubt(self) -> None:
+        """Begin no later than the wall clock: how far time had come was but a guess."""
+        self.witnessed = max(EARLIEST, min(self.witnessed, self._wall()))
 
     @property
     def is_behind(self) -> bool:
@@ -144,7 +151,11 @@ class Retention:
     async def start(self) -> None:
         """Begin to count, and to delete a quarter of an hour later."""
         witnessed = await to_thread.run_sync(self._load)
-        self._clock = self._make_clock(witnessed)
+        if witnessed is not None:
+            self._clock = self._make_clock(witnessed)
+        else:
+            self._clock = self._make_clock(await to_thread.run_sync(self._newest_day))
+            self._clock.doubt()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -252,6 +263,18 @@ class Retention:
             self._log.warning("the clock of deletions begins anew", reason=str(error))
             return None
         return witnessed
+
+    def _newest_day(self) -> datetime | None:
+        """Return the latest day with a folder of recordings; None if there are none at all.
+
+        Without a note of ours it is all that speaks for the time, beside the wall clock,
+        which may be years ahead. What lies behind is made up for, as always.
+        """
+        days = []
+        for path in self._data.iterdir():
+            with contextlib.suppress(ValueError):
+                days.append(datetime.strptime(path.name, "%Y-%m-%d").replace(tzinfo=UTC))
+        return max(days, default=None)
 
     def _save(self) -> None:
         clock = self._clock
