@@ -27,7 +27,7 @@ def run(data: Path, *words: str, password: str | None = None) -> subprocess.Comp
 def test_a_user_who_is_added_can_sign_in_at_a_server_that_runs(tmp_path: Path) -> None:
     async def check() -> None:
         async with office(tmp_path, has_real_hashes=True) as here:
-            assert (await here.browser().me())["is_open"] is True
+            assert (await here.browser(client="127.0.0.1").me())["is_open"] is True
             added = await asyncio.to_thread(
                 run, tmp_path, "user", "add", "Anna", "--admin", password="correct horse\n"
             )
