@@ -26,7 +26,7 @@ from starlette.routing import Mount
 
 from micwire.access.audit import FILE as AUDIT_FILE
 from micwire.access.audit import Audit
-from micwire.access.desk import Desk, Mode
+from micwire.access.desk import USERS_MARK, Desk, Mode
 from micwire.access.guard import NOT_FROM_HERE, Guard, security_headers
 from micwire.access.oidc import OidcSettings, Provider
 from micwire.access.quotas import Quota, Quotas
@@ -502,6 +502,7 @@ def _desk(config: Config, *, asks_token: bool) -> Desk:
     return Desk(
         store,
         Audit(folder / AUDIT_FILE, _log_no_audit),
+        config.data / USERS_MARK,
         setting=config.access,
         asks_token=asks_token,
         provider=provider,

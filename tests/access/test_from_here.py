@@ -1,6 +1,7 @@
 """Where nobody signs in, this machine is let in, and nobody else is, on any way."""
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,23 @@ def test_the_peer_that_nobody_knows_is_elsewhere() -> None:
     assert not is_from_here(("", 0), {"host": ["localhost"]})
     assert not is_from_here(("127.0.0.1", 1), {})
     assert not is_from_here(("127.0.0.1", 1), {"host": ["localhost", "evil.example"]})
+
+
+@pytest.mark.parametrize("loss", ["the last user is removed", "the file of users is lost"])
+def test_where_there_were_users_nobody_gets_in_without_one(tmp_path: Path, loss: str) -> None:
+    async def run() -> None:
+        async with MicwireApp(Config(data=tmp_path), is_local=True) as app:
+            assert (await ask(app)).status_code == 200
+            app.desk.store.add_user("anna", None)
+            assert (await ask(app)).status_code == 401
+            if loss == "the last user is removed":
+                app.desk.store.remove_user("anna")
+                assert (await ask(app)).status_code == 401
+        if loss == "the file of users is lost":
+            shutil.rmtree(tmp_path / ".micwire")
+        async with MicwireApp(Config(data=tmp_path), is_local=True) as app:
+            assert (await ask(app)).status_code == 401
+            (tmp_path / ".micwire-users").unlink()
+            assert (await ask(app)).status_code == (401 if app.desk.store.has_users() else 200)
+
+    asyncio.run(run())

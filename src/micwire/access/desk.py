@@ -4,12 +4,15 @@ It joins the store, the passwords, the tickets and the audit log. Asked once for
 or an `open`, never for a message. The store blocks, so it is asked on threads.
 """
 
+import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Self
 
 from anyio import CapacityLimiter, to_thread
@@ -30,6 +33,8 @@ from micwire.access.tickets import Tickets
 from micwire.api.origin import is_from_here
 from micwire.core.people import LOCAL, Person, Scope
 
+USERS_MARK = ".micwire-users"
+"""In the data directory, beside what is copied for a backup."""
 ALL = frozenset(Scope)
 DAY_S = 86_400.0
 LOOK_AT_ONCE = 4
@@ -91,6 +96,8 @@ class Desk:
     Args:
         store: Users and what they have.
         audit: What happens is noted there.
+        mark: A file that is made once there are users: then everybody signs in for good, also
+            when the store is lost, or the last user is removed.
         setting: `open`, `token`, `users`; or `auto`: users once there are any, else the
             token or nothing, as `asks_token` says.
         asks_token: Other machines can reach the server, and nobody before it asks who is there.
@@ -104,6 +111,7 @@ class Desk:
         self,
         store: Store,
         audit: Audit,
+        mark: Path,
         *,
         setting: str,
         asks_token: bool,
@@ -114,6 +122,7 @@ class Desk:
     ) -> None:
         self.store = store
         self.audit = audit
+        self._mark = mark
         self.provider = provider
         self.start_token: str | None = None
         """What a server without users prints as it begins; None where it is not asked for."""
@@ -151,9 +160,25 @@ class Desk:
     def _find_mode(self) -> Mode:
         if self._setting != "auto":
             return Mode(self._setting)
-        if self.provider is not None or self.store.has_users():
+        if self.provider is not None or self._has_had_users():
             return Mode.USERS
         return Mode.TOKEN if self._asks_token else Mode.OPEN
+
+    def _has_had_users(self) -> bool:
+        """Tell whether there are users, or were: what is theirs opens to nobody without them."""
+        if not self.store.has_users():
+            return self._mark.exists()
+        if not self._mark.exists():
+            # A full disk keeps nobody out: the next request tries again.
+            with contextlib.suppress(OSError):
+                self._mark.touch(0o600)
+                for path in (self._mark, self._mark.parent):
+                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+        return True
 
     # ---- who asks ------------------------------------------------------------------
 
