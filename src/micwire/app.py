@@ -322,6 +322,7 @@ class MicwireApp:
                 self.desk.store if self.access is self.desk else None,
                 self.catalogue.usage,
                 lambda: self.recorder,
+                self._length_s,
             ),
             is_taken=lambda path: any(
                 (data / f"{path}{end}").exists() for end in (".wav", ".json", ".jsonl")
@@ -337,6 +338,14 @@ class MicwireApp:
         if self.config.keep_rules.shortest_days < inf:
             self._retention = await self._begin_retention()
         self._is_started = True
+
+    async def _length_s(self, recording: str) -> float:
+        """Return how long a recording is by now, in seconds; 0 if there is none."""
+        state = self.recorder.state(recording)
+        if state is not None:
+            return state.about.format.seconds(state.frames)
+        closed = await to_thread.run_sync(self._library.closed, recording)
+        return 0.0 if closed is None else closed.format.seconds(closed.frames)
 
     async def _begin_retention(self) -> Retention:
         retention = Retention(

@@ -60,6 +60,28 @@ def test_a_guest_can_record_so_long_and_no_longer(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_the_parts_of_a_take_are_together_as_long_as_one_recording(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna") as here:
+            browser = await guest(here, max_recordings=1, max_seconds=10.0)
+            first = Line(here, browser)
+            await first.open(1, take=7)
+            first.send(0, 9)
+            await first.finish(9)
+            second = Line(here, browser)
+            await second.open(2, take=7)
+            second.send(0, 10 + GRACE_S - 9)
+            second.send(int((1 + GRACE_S) * 8_000), 0.001)
+            assert await second.next(Error) is not None
+            third = await Line(here, browser).open(3, take=7)
+            assert isinstance(third, Error)
+            assert third.code == "quota"
+            # Who comes back to what was begun is never told otherwise.
+            assert isinstance(await Line(here, browser).open(2, take=7), Opened)
+
+    asyncio.run(run())
+
+
 def test_an_invitation_that_is_taken_back_lets_nobody_do_anything(tmp_path: Path) -> None:
     async def run() -> None:
         async with office(tmp_path, "anna") as here:
@@ -178,7 +200,11 @@ def quotas(
 ) -> Quotas:
     """Return quotas over recordings that all stream."""
     recorder = Mock(states=lambda: list(states), streaming=lambda: list(states))
-    return Quotas(quota, None, usage, lambda: recorder)
+
+    async def length(recording: str) -> float:
+        return 0.0
+
+    return Quotas(quota, None, usage, lambda: recorder, length)
 
 
 def recording(of: int, seconds: int, ending: Ending | None = None) -> RecordingState:

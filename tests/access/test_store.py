@@ -9,6 +9,7 @@ import pytest
 
 from micwire.access.store import (
     FILE,
+    MAX_GUESTS_A_MINUTE,
     Invitation,
     NameTakenError,
     NoSuchUserError,
@@ -153,6 +154,16 @@ def test_the_parts_of_a_take_are_one_use(store: Store) -> None:
     found = store.invitation("code")
     assert found is not None
     assert found.used == 1
+
+
+def test_guests_come_at_most_sixty_a_minute(store: Store, clock: Clock) -> None:
+    store.add_invitation("code", invitation())
+    for number in range(MAX_GUESTS_A_MINUTE):
+        assert store.add_session(f"{number}", 60, invitation="Study", is_secure=True)
+    assert not store.add_session("one more", 60, invitation="Study", is_secure=True)
+    assert store.session("one more") is None
+    clock.now += 61
+    assert store.add_session("later", 60, invitation="Study", is_secure=True)
 
 
 def test_nothing_is_begun_after_the_end_of_an_invitation(store: Store, clock: Clock) -> None:

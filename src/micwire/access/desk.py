@@ -349,7 +349,7 @@ class Desk:
 
     async def accept_invitation(
         self, invitation: Invitation, version: str, *, is_secure: bool
-    ) -> str | None:
+    ) -> str | TooEarly | None:
         """Return the cookie of a guest; None if the text agreed to is not the present one."""
         if version != invitation.consent_version:
             return None
@@ -361,7 +361,7 @@ class Desk:
                 "accepted_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             }
         cookie = new_secret()
-        await to_thread.run_sync(
+        is_in = await to_thread.run_sync(
             lambda: self.store.add_session(
                 hash_secret(cookie),
                 self._life_s,
@@ -370,6 +370,8 @@ class Desk:
                 is_secure=is_secure,
             )
         )
+        if not is_in:
+            return TooEarly(60)
         self.audit.note("invitation-accepted", invitation=invitation.id, consent=version or None)
         return cookie
 

@@ -58,6 +58,7 @@ class Quotas:
         store: Counts how often an invitation was used; None where others invite.
         usage: How much of an owner's is stored and over.
         recorder: Has the recordings that are not over, which `usage` doesn't count.
+        length: How many seconds a recording of any kind has; 0 for one that is not there.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Quotas:
         store: Store | None,
         usage: Callable[[str], Awaitable[Usage]],
         recorder: Callable[[], Unfinished],
+        length: Callable[[str], Awaitable[float]],
     ) -> None:
         self._quota = quota
         self._store = store
         self._usage = usage
         self._recorder = recorder
+        self._length = length
 
     async def __call__(self, person: Person, message: Open) -> float | str:
         """Return how many seconds the recording may have, or why it may not be."""
@@ -82,6 +85,11 @@ class Quotas:
             allowed_s = min(allowed_s, left_s)
         if person.invitation is not None and self._store is not None:
             take = message.take or message.recording
+            # A take is one recording to its guest, and as long as one, however many parts it has.
+            for part in await to_thread.run_sync(self._store.parts, person.invitation, take):
+                allowed_s -= await self._length(part) if person.max_seconds is not None else 0
+            if allowed_s <= 0:
+                return "this take is as long as the invitation allows"
             if not await to_thread.run_sync(
                 self._store.use_invitation, person.invitation, take, message.recording
             ):

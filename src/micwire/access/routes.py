@@ -35,6 +35,11 @@ Secret = Annotated[str, Field(max_length=2_000)]
 Label = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 
+def _too_early(words: str, outcome: TooEarly) -> ProblemError:
+    wait = {"retry-after": str(math.ceil(outcome.wait_s))}
+    return ProblemError(429, "too-many-attempts", words, headers=wait)
+
+
 class Me(BaseModel):
     """Who asks."""
 
@@ -296,12 +301,7 @@ class AccessRoutes:
         if outcome is None:
             raise ProblemError(401, "unauthenticated", "The name or the password is wrong.")
         if isinstance(outcome, TooEarly):
-            raise ProblemError(
-                429,
-                "too-many-attempts",
-                "Too many attempts failed. Wait, then try again.",
-                headers={"retry-after": str(math.ceil(outcome.wait_s))},
-            )
+            raise _too_early("Too many attempts failed. Wait, then try again.", outcome)
         return outcome
 
     async def _accept(self, request: Request, given: ByInvitation) -> Response:
@@ -315,6 +315,8 @@ class AccessRoutes:
         )
         if cookie is None:
             raise ProblemError(409, "consent-changed", "The text to agree to has changed.")
+        if isinstance(cookie, TooEarly):
+            raise _too_early("Many come by this invitation now. Wait, then try again.", cookie)
         return _with_cookie(request, Response(status_code=204), cookie)
 
     async def sign_out(self, request: Request) -> Response:

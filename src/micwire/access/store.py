@@ -23,6 +23,8 @@ from micwire.core.people import Scope
 FILE = "access.sqlite"
 VERSION = 1
 MAX_NAME_CHARACTERS = 64
+MAX_GUESTS_A_MINUTE = 60
+"""With one invitation: each is a write that others wait for."""
 MAX_PARTS = 100
 """Of one take: an invitation counts takes, and a change of the microphone begins a part."""
 LINGERS_S = 7 * 86_400.0
@@ -325,17 +327,24 @@ class Store:
         invitation: str | None = None,
         consent: dict[str, str] | None = None,
         is_secure: bool,
-    ) -> None:
-        """Sign a browser in, by the hash of its cookie."""
+    ) -> bool:
+        """Sign a browser in, by the hash of its cookie; False for a guest too many at once."""
         now = self._clock()
         agreed = None if consent is None else json.dumps(consent)
         with self._open(is_change=True) as database:
             assert database is not None
+            (guests,) = database.execute(
+                "SELECT count(*) FROM sessions WHERE invitation = ? AND created_at > ?",
+                (invitation, now - 60),
+            ).fetchone()
+            if guests >= MAX_GUESTS_A_MINUTE:
+                return False
             database.execute("DELETE FROM sessions WHERE expires_at < ?", (now - LINGERS_S,))
             database.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (key, user, invitation, agreed, is_secure, now, now + life_s),
             )
+            return True
 
     def session(self, key: str) -> Session | None:
         """Return the session of a cookie's hash, if it is not over."""
@@ -471,6 +480,14 @@ class Store:
     def remove_invitation(self, invitation: str, user: str | None) -> bool:
         """Take an invitation back, and end its sessions; False if this user has none such."""
         return self._remove("invitations", invitation, user)
+
+    def parts(self, invitation: str, take: str) -> list[str]:
+        """Return the recordings that were begun for a take."""
+        with self._open(is_change=False) as database:
+            if database is None:
+                return []
+            query = "SELECT recording FROM uses WHERE invitation = ? AND take = ?"
+            return [recording for (recording,) in database.execute(query, (invitation, take))]
 
     def use_invitation(self, invitation: str, take: str, recording: str) -> bool:
         """Count a recording that begins; False if it is one too many, or too late."""
