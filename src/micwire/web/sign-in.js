@@ -111,11 +111,14 @@ function showFacts({ max_recordings, used, max_seconds, until }) {
   at("facts").hidden = !at("facts").childElementCount;
 }
 
+/** Ask for a session; whoever was signed in here before makes room. @param {object} body */
+const ask = async (body) => change("POST", "session", body, (await me()).csrf);
+
 /** Send what signs somebody in; true if it did. @param {object} body @param {Key} wrong */
 async function enter(body, wrong) {
   complain(null);
   try {
-    const answer = await change("POST", "session", body);
+    const answer = await ask(body);
     if (answer.status === 204) return true;
     if (answer.status === 429) complain("tooMany", { s: answer.headers.get("Retry-After") ?? "60" });
     else complain(answer.status === 409 ? "changed" : answer.status < 500 ? wrong : "failed");
@@ -141,7 +144,7 @@ function onSubmit(id, send) {
 
 /** @param {string} code */
 async function showInvitation(code) {
-  const answer = await change("POST", "session", { invitation: code });
+  const answer = await ask({ invitation: code });
   if (!answer.ok) return complain(answer.status < 500 ? "over" : "failed");
   const found = invitation = /** @type {Invitation} */ (await answer.json());
   const hasText = found.consent_text !== "", agree = at("agree"), accept = at("accept");
