@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from micwire.access.attempts import FREE_BY_ACCOUNT, Attempts
 from micwire.core.wire import Error
-from tests.access.office import ADDRESS, PASSWORDS, Line, office
+from tests.access.office import ADDRESS, PASSWORDS, Line, guest, office
 
 
 def test_on_loopback_nobody_signs_in_until_there_is_a_user(tmp_path: Path) -> None:
@@ -371,5 +371,32 @@ def test_who_asks_is_looked_up_while_downloads_take_every_thread(tmp_path: Path)
             finally:
                 may_go_on.set()
             await download
+
+
+def test_each_person_and_each_invitation_has_an_identity_that_says_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with office(tmp_path, "anna", "berta") as here:
+            assert (await here.browser().me())["identity"] == ""
+            people = [
+                await here.signed_in("anna"),
+                await here.signed_in("berta"),
+                await guest(here),
+            ]
+            identities = [(await person.me())["identity"] for person in people]
+            assert len(set(identities)) == len(people)
+            again = await (await here.signed_in("anna")).me()
+            assert again["identity"] == identities[0]
+            assert again["user"] not in "".join(identities)
+
+    asyncio.run(run())
+
+
+def test_where_nobody_signs_in_all_have_the_same_empty_identity(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with office(tmp_path) as here:
+            me = await here.browser(client="127.0.0.1").me()
+            assert (me["is_open"], me["identity"]) == (True, "")
 
     asyncio.run(run())

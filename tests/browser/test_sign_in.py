@@ -15,6 +15,7 @@ from micwire.access.store import FILE, Invitation, Store
 from micwire.core.people import Scope
 from tests.browser.conftest import OpenPage
 from tests.browser.harness import Server
+from tests.browser.link import Link
 
 PASSWORD = "correct horse"
 CONSENT = "You will be recorded.\n\nYou may stop at any time.\n" * 12
@@ -135,6 +136,74 @@ def test_an_invited_person_agrees_records_and_can_do_nothing_else(
     )
     page.go_back()
     assert code not in page.url
+
+
+def come_as_guest(page: Page, link: str, name: str) -> None:
+    """Follow the link of an invitation and agree."""
+    page.goto(link)
+    page.get_by_test_id("agree").check()
+    page.get_by_test_id("accept").click()
+    expect(page.get_by_test_id("accountName")).to_contain_text(name)
+
+
+def test_what_one_guest_leaves_on_a_shared_computer_is_never_sent_as_the_next_ones(
+    open_page: OpenPage, guarded: Server
+) -> None:
+    before = set(guarded.wavs())
+    unfinished = "document.querySelector('micwire-recorder').recorder.unfinished"
+    with Link(guarded.port) as way:
+
+        def link(name: str, version: str) -> str:
+            made = invite(guarded, name=name, consent_version=version)
+            return made.replace(guarded.address, way.address)
+
+        first, second = link("Birds", "first"), link("Trains", "second")
+        page = open_page(f"{way.address}/sign-in", complaint="")
+        come_as_guest(page, first, "Birds")
+        wait_for(page, f"{STATUS}.keeping !== null")
+        way.refuse()
+        page.get_by_test_id("title").fill("Mine alone")
+        page.get_by_test_id("record").click()
+        wait_for(page, f"{STATUS}.keptFrames > {STATUS}.sampleRate")
+        recording = page.evaluate(f"{STATUS}.recording")
+        page.close()
+        page.context.clear_cookies()  # a page that is late to end has no way in any more
+        way.restore()
+
+        page = open_page(f"{way.address}/sign-in", complaint="")
+        come_as_guest(page, second, "Trains")
+        wait_for(page, f"{unfinished}[0]?.state === 'foreign'")
+        row = page.get_by_test_id("unfinished").locator("li[data-recording]")
+        expect(row).to_contain_text("Somebody else’s")
+        expect(row).not_to_contain_text("Mine alone")
+        expect(row.get_by_test_id("copy")).to_be_hidden()
+        refused = page.evaluate(
+            "(id) => document.querySelector('micwire-recorder').recorder.saveCopy(id)"
+            ".then(() => 'a copy', (error) => error.code)",
+            recording,
+        )
+        assert refused == "forbidden"
+        own = record(page, 0.5)["recording"]
+        page.get_by_test_id("forget").click()
+        expect(page.get_by_test_id("forgetAsk")).to_contain_text("what somebody else recorded")
+        page.get_by_test_id("forgetNo").click()
+        new = set(guarded.wavs()) - before
+        facts = [json.loads(wav.with_suffix(".json").read_text()) for wav in new]
+        assert [one["recording"] for one in facts] == [own]
+        assert facts[0]["consent"]["version"] == "second"
+
+        come_as_guest(page, first, "Birds")
+        wait_for(page, f"{unfinished}.every(({{ state }}) => state === 'finished')")
+        for _ in range(100):
+            left = set(guarded.wavs()) - before - new
+            if left:
+                break
+            page.wait_for_timeout(50)
+        [wav] = left
+        sidecar = json.loads(wav.with_suffix(".json").read_text())
+        assert (sidecar["recording"], sidecar["title"]) == (recording, "Mine alone")
+        assert sidecar["consent"]["version"] == "first"
+        page.close()
 
 
 def test_the_link_of_the_start_signs_in_and_leaves_the_address(

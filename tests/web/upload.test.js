@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { StorageError } from "../../src/micwire/web/recorder/files-common.js";
 import { MemoryStore } from "../../src/micwire/web/recorder/files-memory.js";
+import { Journal } from "../../src/micwire/web/recorder/journal.js";
 import { Upload } from "../../src/micwire/web/recorder/upload.js";
 import "./node.js";
 
@@ -152,4 +153,18 @@ test("memory that is full is told once, and what it can't hold is one gap", asyn
   assert.ok(kept * 2 > 256 << 20 && kept * 2 <= 258 << 20, `${kept}`);
   assert.deepEqual(gaps, [{ first_frame: kept, frames: 130 * (1 << 20) - kept, cause: "overflow", exact: true }]);
   await upload.close();
+});
+
+test("whose a recording is outlives the page; one of an older page is anybody's", async () => {
+  const store = new MemoryStore(), memory = new MemoryStore();
+  const open = /** @type {any} */ ({ type: "open", key: "q83vEjRWeJq83vEjRWeJqg", format: { encoding: "pcm_s16le", sample_rate: RATE, channels: 1 } });
+  /** @type {any} */ const handler = { ticket: async () => null, happened() {}, gap() {}, keepingFailed() {} };
+  const [anna, old] = [crypto.randomUUID(), crypto.randomUUID()];
+  await (await Upload.begin(store, memory, "http://127.0.0.1:1/", { ...open, recording: anna }, handler, "anna")).close();
+  await (await Journal.create(store, { server: "http://127.0.0.1:1/", open: { ...open, recording: old } })).close();
+  for (const [recording, owner] of [[anna, "anna"], [old, ""]]) {
+    const found = await Upload.recover(store, memory, recording, handler);
+    assert.equal(found?.owner, owner);
+    await found?.close();
+  }
 });

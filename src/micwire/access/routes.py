@@ -4,6 +4,7 @@ Secrets come in bodies and go out in bodies or cookies, never in an address. Wha
 worth is decided at the desk.
 """
 
+import hashlib
 import math
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from micwire.access.store import MAX_NAME_CHARACTERS, Invitation
 from micwire.access.tickets import LIFE_S
 from micwire.api.endpoints import AS_WHOLE, Answer, Endpoint, body_of, person_of, query_of
 from micwire.api.problems import ProblemError
-from micwire.core.people import Scope
+from micwire.core.people import Person, Scope
 
 MAX_CONSENT_CHARACTERS = 20_000
 MAX_COOKIE_AGE_S = 400 * 86_400
@@ -45,6 +46,10 @@ class Me(BaseModel):
 
     user: str | None = Field(description="Null: nobody is signed in. Empty: nobody has to be.")
     name: str
+    identity: str = Field(
+        description="Stands for whoever asks: the same for a user, or for who came by one"
+        " invitation. Empty: nobody is signed in, or has to be."
+    )
     scopes: list[Scope]
     is_admin: bool
     is_open: bool = Field(description="Nobody has to sign in.")
@@ -187,6 +192,14 @@ def _with_cookie(
     return response
 
 
+def _identity(person: Person) -> str:
+    """Return what tells people of one browser apart, and says nothing else of them."""
+    if not person.id and person.invitation is None:
+        return ""
+    whole = f"{person.id} {person.invitation or ''}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
 class AccessRoutes:
     """What the desk is asked over HTTP.
 
@@ -269,6 +282,7 @@ class AccessRoutes:
             {
                 "user": None if person is None else person.id,
                 "name": "" if person is None else person.name,
+                "identity": "" if person is None else _identity(person),
                 "scopes": [] if person is None else sorted(person.scopes),
                 "is_admin": person is not None and person.is_admin,
                 "is_open": mode is Mode.OPEN,

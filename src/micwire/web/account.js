@@ -11,6 +11,7 @@ import { language } from "./language.js";
  * @typedef {object} Me What the server says of who asks.
  * @property {string | null} user Null: nobody is signed in.
  * @property {string} name
+ * @property {string} identity Stands for whoever is signed in; empty where nobody has to.
  * @property {string[]} scopes
  * @property {boolean} is_open Nobody has to sign in.
  * @property {boolean} is_guest Somebody who came by an invitation, and may only record.
@@ -24,15 +25,16 @@ export const BASE = new URL("./", import.meta.url);
 const LINK = /^#(token|invite)=([\w-]{1,200})$/;
 const LINK_KEY = "micwire.link", NEXT_KEY = "micwire.next";
 const PERIOD_MS = 500;
+const OWNER_PATIENCE_MS = 3_000; // a recording waits to begin, or to go out
 
 const TEXTS = /** @type {Record<string, Record<string, string>>} */ ({
   en: { guest: "Invited to “{name}”", out: "Sign out", everywhere: "Sign out everywhere", in: "Sign in" },
   ja: { guest: "「{name}」に招待されています", out: "サインアウト", everywhere: "すべての端末でサインアウト", in: "サインイン" },
 });
 
-/** @returns {Promise<Me>} */
-export async function me() {
-  const answer = await fetch(new URL("api/v1/me", BASE), { cache: "no-store" });
+/** @param {number} [patienceMs] @returns {Promise<Me>} */
+export async function me(patienceMs = 15_000) {
+  const answer = await fetch(new URL("api/v1/me", BASE), { cache: "no-store", signal: AbortSignal.timeout(patienceMs) });
   if (!answer.ok) throw new Error(`the server answers with ${answer.status}`);
   return answer.json();
 }
@@ -126,15 +128,52 @@ function followLink() {
   return true;
 }
 
+/** @param {string} code @param {unknown} message */
+const failure = (code, message) => Object.assign(new Error(`${message}`), { code });
+
+/** Begin anew where somebody else has signed in meanwhile, unless somebody speaks. @param {string} identity */
+function follow(identity) {
+  document.addEventListener("visibilitychange", async () => {
+    if (document.visibilityState !== "visible") return;
+    const who = await me().catch(() => null);
+    const recorder = /** @type {any} */ (document.querySelector("micwire-recorder"));
+    const isIdle = ["idle", "finished", "failed"].includes(recorder?.status?.state);
+    if (who !== null && who.identity !== identity && isIdle) location.reload();
+  });
+}
+
+/**
+ * Say who is signed in each time the recorder asks: it may be somebody else by then, in another tab.
+ *
+ * @param {Promise<Me>} first The answer that this page began with.
+ */
+function ownerAsOf(first) {
+  /** @type {Promise<Me> | null} */ let answer = first;
+  let isOpen = false;
+  return async () => {
+    if (isOpen) return ""; // nobody has to be there to say so
+    const asked = answer ?? me(OWNER_PATIENCE_MS);
+    answer = null;
+    const who = await asked.catch((error) => { throw failure("server-unreachable", error); });
+    isOpen = who.is_open;
+    if (who.user === null) throw failure("unauthenticated", "nobody is signed in");
+    return who.identity;
+  };
+}
+
 /** What every page but the one for signing in begins with. */
 export async function begin() {
   if (followLink()) return;
   addEventListener("hashchange", followLink); // a link that is opened where the page is open already
-  const who = await me().catch(() => null); // a recording is kept here until the server is back
+  const first = me();
+  const recorder = /** @type {any} */ (document.querySelector("micwire-recorder"));
+  if (recorder) recorder.owner = ownerAsOf(first);
+  const who = await first.catch(() => null); // a recording is kept here until the server is back
   if (who === null) return;
   document.documentElement.toggleAttribute("data-guest", who.is_guest);
-  document.querySelector("micwire-recorder")?.toggleAttribute("record-only", !who.is_open && !who.scopes.includes("read"));
-  if (who.user === null && who.sign_in.length > 0 && document.querySelector("micwire-recorder")) goToSignIn();
+  recorder?.toggleAttribute("record-only", !who.is_open && !who.scopes.includes("read"));
+  if (who.user === null && who.sign_in.length > 0 && recorder) goToSignIn();
   if (who.csrf !== null) show(who);
+  if (recorder && !who.is_open) follow(who.identity);
   if (who.max_seconds !== null) limit(who.max_seconds);
 }

@@ -98,7 +98,10 @@ export class MicwireRecorder extends HTMLElement {
   #lost = "";
 
   /** One-use tickets, as `Recorder` takes them; wins over the attribute. @type {string | (() => Promise<string>) | undefined} */
-  ticket;
+  ticket = /** @type {any} */ (this).ticket; // it may have been set before the element was known
+
+  /** Who is signed in, as `Recorder` takes it. @type {string | (() => Promise<string>) | undefined} */
+  owner = /** @type {any} */ (this).owner;
 
   constructor() {
     super();
@@ -151,6 +154,7 @@ export class MicwireRecorder extends HTMLElement {
     this.#recorder ??= new Recorder({
       server: this.getAttribute("server") ?? undefined,
       ticket: this.ticket ?? this.getAttribute("ticket") ?? undefined,
+      owner: this.owner,
       analyzers: list?.split(/[\s,]+/).filter(Boolean),
     });
     const refresh = () => this.#wake();
@@ -546,7 +550,7 @@ export class MicwireRecorder extends HTMLElement {
         const copy = button("copy");
         copy.onclick = () => this.#save(recording, title || startedAt).catch((error) => this.#report(error));
         row = h("li", { "data-recording": recording }, h("strong", {}, title || date(startedAt)), h("small", {}, title ? date(startedAt) : ""), h("progress", { "aria-label": say("safe") }), h("p"),
-          h("div", { class: "buttons" }, copy, this.#confirmed("forget", () => this.#speaker.say("forgetAsk"), () => this.#recorder.forget(recording))));
+          h("div", { class: "buttons" }, copy, this.#confirmed("forget", () => this.#speaker.say(row.dataset.state === "foreign" ? "foreignAsk" : "forgetAsk"), () => this.#recorder.forget(recording))));
         list.append(row);
         translate(row, this.#speaker);
       }
@@ -554,7 +558,8 @@ export class MicwireRecorder extends HTMLElement {
       progress.value = durableFrames / Math.max(1, capturedFrames);
       const left = { time: time(Math.ceil((capturedFrames - durableFrames) / sampleRate)) };
       text.replaceChildren(state === "finished" ? h("a", url ? { href: url } : {}, say("safe")) : say(state, left), state === "refused" && code ? ` ${say(code)}` : "");
-      buttons.firstChild.hidden = releasedFrames >= capturedFrames;
+      row.dataset.state = state;
+      buttons.firstChild.hidden = releasedFrames >= capturedFrames || state === "foreign";
     }
     this.#wake();
   }

@@ -23,7 +23,7 @@ import { frameBytes } from "./wire.js";
 /** @import { Steps } from "./steps.js" */
 /** @import { FileName, Gap, Mark, OpenMessage, StoreKind } from "./types.js" */
 
-/** @typedef {{ server: string, open: OpenMessage } & Record<string, unknown>} About Facts that JSON can hold. */
+/** @typedef {{ server: string, open: OpenMessage, owner?: string } & Record<string, unknown>} About Facts that JSON can hold. */
 /** @typedef {{ frames: number, digest: string | null }} Finish */
 /** @typedef {{ firstFrame: number, frames: number, lost: Gap | null }} Run Sound in a row, or a gap. */
 /** @typedef {{ first: number, end: number }} Range */

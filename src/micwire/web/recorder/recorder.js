@@ -41,6 +41,8 @@ export class Recorder extends EventTarget {
   unfinished = [];
   /** @type {string} */ #server;
   #ticket;
+  #owner;
+  /** @type {string | undefined} as of the last time it was asked */ #known;
   #analyzers;
   #worker;
   /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void}>} */ #asked = new Map();
@@ -75,13 +77,15 @@ export class Recorder extends EventTarget {
 
   /**
    * @param {RecorderOptions} [options] `server`: its base URL, by default where this module
-   *   came from. `ticket`: one-use tickets, if the server wants them. `analyzers`: names.
+   *   came from. `ticket`: one-use tickets, if the server wants them. `owner`: who is signed in.
+   *   `analyzers`: names.
    */
-  constructor({ server, ticket, analyzers } = {}) {
+  constructor({ server, ticket, owner, analyzers } = {}) {
     super();
     this.#server = new URL(server ?? "../", server === undefined ? import.meta.url : location.href).href;
     if (!this.#server.endsWith("/")) this.#server += "/";
     this.#ticket = ticket;
+    this.#owner = owner;
     this.#analyzers = analyzers;
     this.#worker = startWorker();
     this.#worker.onmessage = ({ data }) => this.#report(data);
@@ -98,6 +102,7 @@ export class Recorder extends EventTarget {
       },
     );
     this.#opened.catch((error) => this.#problem(error.code, error.message, true));
+    this.#who().catch(() => {}); // asked again
     addEventListener("online", () => this.#ask("hurry"), { signal });
     addEventListener("beforeunload", (event) => { if (!this.#isSafe) event.preventDefault(); }, { signal });
     document.addEventListener("visibilitychange", () => this.#stayAwake(), { signal });
@@ -157,6 +162,9 @@ export class Recorder extends EventTarget {
     this.#become("checking");
     try {
       await this.#opened;
+      await this.#who().catch((error) => {
+        if (this.#known === undefined) throw error;
+      });
       mustBeWanted();
       const { title = null, metadata = null, encoding } = this.#options;
       const facts = { take, encoding, title, metadata, analyzers: this.#analyzers ?? null };
@@ -531,13 +539,27 @@ export class Recorder extends EventTarget {
         break;
       }
       case "ticket":
-        this.#giveTicket(report.id);
+        this.#giveTicket(report);
         break;
     }
   }
 
-  /** @param {number} id */
-  async #giveTicket(id) {
+  /** Ask who is signed in, and let the worker know. */
+  async #who() {
+    const owner = this.#owner;
+    this.#known = typeof owner === "function" ? await owner() : owner ?? "";
+    this.#ask("owner", { now: this.#known });
+  }
+
+  /** @param {{id: number, isOwned: boolean}} asked */
+  async #giveTicket({ id, isOwned }) {
+    try {
+      // A browser's session may have become another's since.
+      if (isOwned) await this.#who();
+    } catch {
+      this.#worker.postMessage({ do: "ticket", id, failed: true });
+      return;
+    }
     try {
       const ticket = typeof this.#ticket === "function" ? await this.#ticket() : this.#ticket ?? null;
       this.#worker.postMessage({ do: "ticket", id, ticket });

@@ -144,6 +144,9 @@
  * @typedef {object} RecorderOptions
  * @property {string | URL} [server] The base URL; by default that of the module.
  * @property {string | (() => Promise<string>)} [ticket] One use each.
+ * @property {string | (() => Promise<string>)} [owner] Names whoever is signed in: what they leave in this
+ *   browser is sent only while they are. A function is asked anew before each take and connection.
+ *   Without one, or with an empty one, it is sent as anybody's.
  * @property {string[]} [analyzers] By default the server's.
  */
 
@@ -241,7 +244,8 @@
  * @property {number} capturedFrames
  * @property {number} durableFrames
  * @property {number} releasedFrames All before are forgotten here.
- * @property {"waiting" | "uploading" | "elsewhere" | "refused" | "finished"} state "elsewhere": another tab has it.
+ * @property {"waiting" | "uploading" | "elsewhere" | "foreign" | "refused" | "finished"} state
+ *   "elsewhere": another tab has it. "foreign": somebody else recorded it, and it waits until they are signed in.
  * @property {string | null} code
  * @property {string | null} message
  * @property {string | null} url

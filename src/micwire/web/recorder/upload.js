@@ -80,9 +80,10 @@ export class Upload {
    * @param {string} server
    * @param {OpenMessage} open Without a ticket.
    * @param {UploadHandler} handler
+   * @param {string} [owner] Who speaks; empty: it may go out as anybody's.
    */
-  static async begin(store, memory, server, open, handler) {
-    const about = { server, open };
+  static async begin(store, memory, server, open, handler, owner = "") {
+    const about = { server, open, owner };
     const journal = await Journal.create(store, about).catch((error) => {
       if (store === memory) throw error;
       return Journal.create(memory, about);
@@ -130,6 +131,7 @@ export class Upload {
     this.#handler = handler;
     this.#open = { ...open };
     this.server = server;
+    this.owner = journal.about.owner ?? ""; // older ones have none
     this.capturedFrames = this.#keptFrames = journal.capturedFrames;
     this.#frameBytes = frameBytes(open.format);
     this.#digest = new PieceDigest(journal.hashes);

@@ -109,10 +109,12 @@ const TEXTS = {
   waiting: ["{time} kept here, waiting for the server", "{time}を保管中（サーバー待ち）"],
   uploading: ["Sending: {time} to go", "送信中：残り{time}"],
   elsewhere: ["Open in another tab", "別のタブで使用中"],
+  foreign: ["Somebody else’s: sent once they sign in here again", "ほかの人の録音：本人がサインインすると送信します"],
   refused: ["The server doesn’t take it.", "サーバーが受け付けません。"],
   copy: ["Save a copy to this computer", "このパソコンにコピーを保存"],
   forget: ["Forget", "消去"],
   forgetAsk: ["Delete what is kept here?", "ここに保管した音を削除しますか？"],
+  foreignAsk: ["Delete what somebody else recorded? They can’t get it back.", "ほかの人の録音を削除しますか？元に戻せません。"],
   unknown: [
     "Something unexpected: {message}\nTry again, or reload the page.",
     "予期しない問題：{message}\nもう一度試すか、ページを再読み込みしてください。",

@@ -16,6 +16,7 @@ import { Upload } from "./upload.js";
 /**
  * @typedef {object} Orders What the page may ask for, and what it gets.
  * @property {(order: {server: string}) => {keeping: StoreKind}} open
+ * @property {(order: {now: string}) => void} owner Who is signed in.
  * @property {(order: {facts: TakeFacts, source: Source}) => void} begin
  * @property {(order: {source: Source}) => void} next
  * @property {(order: {delivered: number | null}) => void} drain End the current part; the take goes on.
@@ -58,7 +59,7 @@ import { Upload } from "./upload.js";
  *   | {say: "keeping", code: string, message: string}
  *   | {say: "failed", message: string}
  *   | {say: "unfinished", unfinished: Unfinished[]}
- *   | {say: "counts"} | {say: "ticket", id: number}} Report
+ *   | {say: "counts"} | {say: "ticket", id: number, isOwned: boolean}} Report
  */
 
 /** @type {Omit<Unfinished, "recording" | "state">} what is known of another tab's */
@@ -75,6 +76,7 @@ const SLEPT_MS = 2_000;
 /** @type {FileStore} */ let memory;
 /** @type {FileStore[]} where earlier visits may have left something */ const places = [];
 let server = "";
+/** @type {string | null} who is signed in; null: not known yet */ let owner = null;
 /** @type {Take | null} */ let take = null;
 /** @type {Map<string, Upload>} of takes of this visit that are not over */ const current = new Map();
 /** @type {Map<string, {upload: Upload | null, state: Unfinished["state"]}>} of earlier visits */ const earlier = new Map();
@@ -94,11 +96,14 @@ function say(report) {
 
 /** @type {UploadHandler} */
 const handler = {
-  ticket: (upload) => new Promise((resolve, reject) => {
-    if (upload.server !== server) return resolve(null); // ours are for our server only
-    wanted.set(++asked, { resolve, reject });
-    say({ say: "ticket", id: asked });
-  }),
+  async ticket(upload) {
+    const ticket = upload.server === server ? await new Promise((resolve, reject) => {
+      wanted.set(++asked, { resolve, reject });
+      say({ say: "ticket", id: asked, isOwned: !!upload.owner });
+    }) : null; // ours are for our server only
+    if (isForeign(upload)) throw new Error("not theirs"); // asked again with the next try
+    return ticket;
+  },
   gap: (upload, gap) => say({ say: "gap", gap: { ...gap, recording: upload.recording } }),
   keepingFailed: (_upload, { code = "local-storage-failed", message }) => say({ say: "keeping", code, message }),
   happened(upload, event) {
@@ -157,7 +162,7 @@ async function recover(place, id) {
     if (upload === null) earlier.delete(id);
     else {
       earlier.set(id, { upload, state: "waiting" });
-      upload.connect();
+      if (!isForeign(upload)) upload.connect();
     }
   } catch (error) {
     const { code, message } = /** @type {Error & {code?: string}} */ (error);
@@ -174,11 +179,16 @@ async function recover(place, id) {
   tick();
 }
 
+/** Somebody else said it, who has to be signed in for it to go out, or to be heard. @param {Upload} upload */
+function isForeign(upload) {
+  return upload.owner !== "" && (upload.server !== server || upload.owner !== owner);
+}
+
 /** @returns {Unfinished[]} */
 function unfinished() {
   /** @type {Unfinished[]} */ const list = [];
   for (const [recording, { upload, state }] of earlier) {
-    if (upload === null && state === "waiting") continue; // it is being read
+    if (upload === null ? state === "waiting" : upload.owner && owner === null) continue; // nobody knows yet whose it is
     if (upload === null) {
       list.push({ ...UNKNOWN, recording, state });
     } else list.push(entry(upload));
@@ -192,17 +202,17 @@ function unfinished() {
 
 /** @param {Upload} upload @returns {Unfinished} */
 function entry(upload) {
-  const { receipt, refusal, open } = upload;
+  const { receipt, refusal, open } = upload, isOthers = isForeign(upload);
   return {
     recording: upload.recording,
-    title: open.title ?? null,
+    title: isOthers ? null : open.title ?? null,
     startedAt: open.started_at ?? "",
     sampleRate: upload.sampleRate,
     channels: open.format.channels,
     capturedFrames: upload.capturedFrames,
     durableFrames: upload.durableFrames,
     releasedFrames: upload.releasedFrames,
-    state: refusal !== null ? "refused" : receipt !== null ? "finished" : upload.isOnline ? "uploading" : "waiting",
+    state: isOthers ? "foreign" : refusal !== null ? "refused" : receipt !== null ? "finished" : upload.isOnline ? "uploading" : "waiting",
     code: refusal?.code ?? null,
     message: refusal?.message ?? null,
     url: receipt === null ? null : new URL(receipt.url, upload.server).href,
@@ -283,11 +293,18 @@ const orders = {
     return { keeping: store.kind };
   },
 
+  owner({ now }) {
+    owner = now;
+    for (const { upload } of earlier.values()) if (upload && !isForeign(upload)) upload.connect();
+    tick();
+  },
+
   async begin({ facts, source }) {
+    const speaker = owner ?? "";
     const begun = take = new Take(facts, {
       async begin(open) {
         known.add(open.recording);
-        const upload = await Upload.begin(store, memory, server, open, handler);
+        const upload = await Upload.begin(store, memory, server, open, handler, speaker);
         current.set(open.recording, upload);
         movedAt = performance.now();
         upload.connect();
@@ -329,7 +346,11 @@ const orders = {
     for (const { upload } of earlier.values()) upload?.hurry();
   },
 
-  copy({ recording }) { return find(recording).copy(); },
+  copy({ recording }) {
+    const upload = find(recording);
+    if (isForeign(upload)) throw Object.assign(new Error("somebody else's"), { code: "forbidden" });
+    return upload.copy();
+  },
 
   async forget({ recording }) {
     const upload = find(recording);
