@@ -132,7 +132,7 @@ def _record(seconds: float, *arguments: str) -> list[float]:
             heard = [delay for end, delay in page.evaluate("window.heard") if end > _WARM_UP_S]
             page.get_by_test_id("stop").click()
             page.wait_for_function(
-                "document.querySelector('micwire-recorder').status.state === 'finished'"
+                "() => document.querySelector('micwire-recorder').status.state === 'finished'"
             )
     return heard
 

@@ -15,11 +15,16 @@ from micwire.api import recordings, shelf
 from micwire.app import MicwireApp
 from micwire.core.recording import GapEntry, MarkEntry
 from micwire.core.wire import Audio, Gap, Mark, encode_client
-from tests.access.office import Line, number, office
+from tests.access.office import Browser, Line, Office, number, office
 
 LIST = "/api/v1/recordings"
 RECORDING = f"{LIST}/{number(1)}"
 RANGE = {"range": "bytes=0-99"}
+
+
+def local(here: Office) -> Browser:
+    """Return a browser on the server's own machine: nobody signs in."""
+    return here.browser("http://127.0.0.1:8000", client="127.0.0.1")
 
 
 class Watch:
@@ -58,13 +63,13 @@ def test_what_is_known_of_a_growing_recording_is_written_on_a_thread(
 
     async def run() -> None:
         async with office(tmp_path) as here:
-            await grown(here.app, Line(here, here.browser()))
+            await grown(here.app, Line(here, local(here)))
             watch = Watch(
                 monkeypatch, (GapEntry, "facts"), (MarkEntry, "facts"), (recordings, "_detail")
             )
             async with asyncio.timeout(10):
                 while not watch.threads:
-                    answer = await here.browser().call("GET", path, headers=RANGE)
+                    answer = await local(here).call("GET", path, headers=RANGE)
                     assert answer.status_code in (200, 206)
             assert threading.get_ident() not in watch.threads
 
@@ -78,14 +83,14 @@ def test_whoever_listens_asks_for_no_more_than_the_sound(
 
     async def run() -> None:
         async with office(tmp_path) as here:
-            line = Line(here, here.browser())
+            line = Line(here, local(here))
             await grown(here.app, line)
             watch = Watch(monkeypatch, (shelf, "sidecar_fields"))
-            listening = asyncio.create_task(here.browser().call("GET", f"{RECORDING}/live?from=0"))
+            listening = asyncio.create_task(local(here).call("GET", f"{RECORDING}/live?from=0"))
             async with asyncio.timeout(10):
                 while len(looks.threads) < 3:  # noqa: ASYNC110 (nobody tells)
                     await asyncio.sleep(0.01)
-            peaks = await here.browser().call("GET", f"{RECORDING}/peaks")
+            peaks = await local(here).call("GET", f"{RECORDING}/peaks")
             await line.finish(40 / 8_000)
             heard = await asyncio.wait_for(listening, 10)
             assert (peaks.status_code, heard.status_code) == (200, 200)

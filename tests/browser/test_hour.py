@@ -101,12 +101,12 @@ def test_an_hour_of_recording_leaves_the_memory_of_the_page_as_it_was(
         session = page.context.new_cdp_session(page)
         sizes = []
         for step in range(1, STEPS + 1):
-            page.wait_for_function(f"window.fed.made() >= {step / STEPS}", timeout=100_000)
+            page.wait_for_function(f"() => window.fed.made() >= {step / STEPS}", timeout=100_000)
             # What is garbage says nothing: the browser collects it when it is told to be short.
             session.send("Memory.simulatePressureNotification", {"level": "critical"})
             page.wait_for_timeout(500)
             sizes.append(renderer_bytes(browser.pid))
-        page.wait_for_function("window.fed.finished !== null", timeout=60_000)
+        page.wait_for_function("() => window.fed.finished !== null", timeout=60_000)
         receipt = page.evaluate("window.fed.finished")
         print("MiB of the page's processes:", [size // MIB for size in sizes])
         assert receipt["frames"] == HOUR_S * 48_000

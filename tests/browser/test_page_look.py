@@ -326,7 +326,7 @@ def test_discard_asks_once_and_deletes(open_page: OpenPage, own_server: Server) 
     at(page, "discardYes").click()
     expect_state(page, "idle")
     page.wait_for_function(
-        "document.querySelector('micwire-recorder').recorder.unfinished.length === 0"
+        "() => document.querySelector('micwire-recorder').recorder.unfinished.length === 0"
     )
     expect(at(page, "elapsed")).to_have_text("0:00")
     page.wait_for_timeout(500)
