@@ -14,7 +14,7 @@ NODE := node:nodejs npm:npm
 TOOLS := caddy:caddy certutil:libnss3-tools chromium:chromium ffprobe:ffmpeg firefox-esr:firefox-esr \
 	$(NODE) nginx:nginx-light openssl:openssl pg_ctlcluster:postgresql pulseaudio:pulseaudio sox:sox systemd-analyze:systemd
 TYPED := tsconfig.json tsconfig.worker.json tsconfig.worklet.json tests/web tests/web/journal
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+SIDE_BY_SIDE := -n 2
 TSC := node_modules/.bin/tsc
 NPM_BUILD := build/npm
 RECORDER := src/micwire/web/recorder
