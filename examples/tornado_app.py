@@ -39,7 +39,10 @@ class Stream(WebSocketHandler):
 
 async def serve() -> None:
     async with micwire:
-        Application([("/v1/stream", Stream)]).listen(micwire.config.port, "127.0.0.1")
+        application = Application()
+        # By no other name: a foreign page may point one of its own here.
+        application.add_handlers(r"(localhost|127\.0\.0\.1)", [("/v1/stream", Stream)])
+        application.listen(micwire.config.port, "127.0.0.1")
         await asyncio.Event().wait()
 
 

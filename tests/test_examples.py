@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.parse import urljoin
 from urllib.request import Request, urlopen
 
+import httpx
 import pytest
 
 from tests.faults.harness import (
@@ -168,6 +169,9 @@ def test_django_records_for_its_own_users(tmp_path: Path) -> None:
 def test_tornado_records_through_a_handler_of_its_own(tmp_path: Path) -> None:
     with running(tmp_path, str(EXAMPLES / "tornado_app.py")) as port:
         microphone, _ = record(port)
+        for host, status in (("localhost", 400), ("localhost.evil.example", 404)):
+            answer = httpx.get(f"http://127.0.0.1:{port}/v1/stream", headers={"host": host})
+            assert answer.status_code == status  # 400: it is no handshake
     check_recording(tmp_path / "recordings", microphone, has_ffprobe=False)
 
 
