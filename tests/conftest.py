@@ -28,13 +28,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # its package has no types
     """Deals tests out to two processes, so that what shares a machine is kept together.
 
-    Real browsers run one after another in the one, as they need a core; file after file of
-    all else in the other.
+    Real browsers, and faults that have a time to be judged by, run one after another in the
+    one, as they need a core; file after file of all else in the other.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "browser" if file.startswith("tests/browser/") else file
+        return "timed" if file.startswith(("tests/browser/", "tests/faults/")) else file
 
 
 @pytest.hookimpl(optionalhook=True)
