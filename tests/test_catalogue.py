@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -94,6 +95,8 @@ def test_what_is_too_old_is_deleted_and_what_is_on_hold_stays(
     async def run() -> None:
         async with create_app(Config(data=tmp_path)) as app:
             await app.recorder.edit(held.recording, lambda now: replace(now, hold=True))
+        note = {"witnessed": datetime.now(UTC).isoformat(), "begun": {}}  # of an earlier round
+        (tmp_path / ".micwire" / "retention.json").write_text(json.dumps(note))
         async with create_app(Config(data=tmp_path, keep_days=1e-6)) as app:
             gone = asyncio.Event()
             app.events.subscribe(

@@ -160,7 +160,7 @@ def test_what_one_guest_leaves_on_a_shared_computer_is_never_sent_as_the_next_on
         first, second = link("Birds", "first"), link("Trains", "second")
         page = open_page(f"{way.address}/sign-in", complaint="")
         come_as_guest(page, first, "Birds")
-        wait_for(page, f"{STATUS}.keeping !== null")
+        wait_for(page, f"{STATUS}?.keeping")
         way.refuse()
         page.get_by_test_id("title").fill("Mine alone")
         page.get_by_test_id("record").click()

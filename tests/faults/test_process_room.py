@@ -189,4 +189,7 @@ def test_memory_stays_flat_over_hours_of_sound(tmp_path: Path, hours: float) -> 
         assert max(seen) < 400 * MIB
 
     with Server(tmp_path / "data") as server:
+        # The catalogue is loaded some seconds after the start, or with the first list.
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/v1/recordings"):
+            pass
         asyncio.run(run())
